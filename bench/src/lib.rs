@@ -1,1 +1,14 @@
-//! lockstep-bench
+//! The harness: how much throughput do periodic barriers take away, how does that depend on the
+//! number of shards and the interval, and where is the ceiling?
+//!
+//! A [`scenario`] spans a grid; each run starts a network of real processes, drives it with an
+//! open-loop load, and becomes a [`measure`]d record with its own audit and validity flags;
+//! the [`model`] is fitted to the valid ones. METHOD.md says what is measured and what is not
+//! claimed.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod measure;
+pub mod model;
+pub mod random;
+pub mod scenario;
+pub mod statistics;
