@@ -13,6 +13,7 @@ mod durable;
 mod engine;
 mod hash;
 mod ids;
+mod keyed;
 mod keys;
 mod statement;
 mod time;
@@ -33,6 +34,7 @@ pub use hash::{
     TransactionId, hash,
 };
 pub use ids::{CommitteeId, Epoch, Height, MemberIndex, ShardId, View, WindowNumber};
+pub use keyed::{KeyedHashEngine, KeyedSigner};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature, Signer};
 pub use statement::{Domain, FORMAT_VERSION, Kind};
 pub use time::Time;
