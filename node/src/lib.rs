@@ -2,4 +2,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod config;
+pub mod exit;
+pub mod home;
 pub mod network;
+pub mod verify;
