@@ -1,0 +1,466 @@
+//! Executing a block: the record it names, then the bundles it lists, then its transactions, then
+//! the seal. The result is a function of the ledger and the block alone.
+//!
+//! Breaks if: something that later execution depends on changes without being in
+//! [`Outcome::writes`]; a restart would then go another way.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lockstep_types::{
+    AccountId, Digest, EffectsDigest, Hasher, Height, MerkleRoot, ShardId, TransactionId,
+    WindowNumber, hash,
+};
+use parity_scale_codec::{Compact, Encode};
+use std::sync::Arc;
+
+use crate::history::BlockReceipts;
+use crate::outbox::OutboxEntry;
+use crate::overlay::{Changes, Overlay};
+use crate::receipt::RECEIPTS;
+use crate::store::schema::{self, Head, PeerRecord};
+use crate::{
+    Account, Broken, Bundle, BundleError, CertifiedOutbox, Column, Failure, Ledger, PendingSeal,
+    Receipt, ReceiptResult, Refusal, Subject, Transaction, Write,
+};
+
+/// A committed block, as execution sees it.
+pub struct BlockInput<'a> {
+    /// Its height: the ledger's plus one.
+    pub height: Height,
+    /// The window that is open in it, after the record it names.
+    pub window: WindowNumber,
+    /// The record it names: every shard's newest certified outbox, in shard order.
+    pub record: Option<&'a [CertifiedOutbox]>,
+    /// The bundles it lists, in order.
+    pub bundles: &'a [&'a Bundle],
+    /// The transactions of its batches, in order.
+    pub transactions: &'a mut dyn Iterator<Item = &'a Transaction>,
+    /// The window it seals, if it is a seal.
+    pub seal: Option<WindowNumber>,
+}
+
+/// What executing a block has done.
+#[derive(Debug)]
+#[must_use = "the writes of every block must reach the store"]
+pub struct Outcome {
+    /// The chained digest at this height.
+    pub digest: EffectsDigest,
+    /// Credits and transactions, in order.
+    pub receipts: Vec<Receipt>,
+    /// Root over the receipts.
+    pub receipts_root: MerkleRoot,
+    /// Hash of the effects of this block alone.
+    pub effects: Digest,
+    /// Everything that has changed, for the state part of the store.
+    pub writes: Vec<Write>,
+    /// The jobs for the state root, if the block is a seal.
+    pub seal: Option<PendingSeal>,
+    /// Transactions without effect.
+    pub skipped: Vec<(TransactionId, Refusal)>,
+    /// Bundles without effect, by their position in the block.
+    pub refused: Vec<(usize, BundleRefusal)>,
+    /// An invariant that does not hold: the replica must stop, and write nothing of this.
+    pub broken: Option<Broken>,
+}
+
+/// Why a bundle that a block lists has no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BundleRefusal {
+    /// It is for or from a shard that cannot be.
+    #[error("a bundle from {source_shard} to {destination} is not for us")]
+    NotForUs {
+        /// Whose outbox.
+        source_shard: ShardId,
+        /// To whom.
+        destination: ShardId,
+    },
+    /// Its source's root of that window is not certified, or no longer kept.
+    #[error("no certified root of {source_shard} for window {window}")]
+    UnknownRoot {
+        /// Whose outbox.
+        source_shard: ShardId,
+        /// Of which window.
+        window: WindowNumber,
+    },
+    /// It does not start at the watermark: a repetition, or one before it is missing.
+    #[error("it starts at {got}, next is {expected}")]
+    OutOfOrder {
+        /// The watermark.
+        expected: u64,
+        /// Where it starts.
+        got: u64,
+    },
+    /// An entry is for an account of another shard.
+    #[error("an entry is for an account of another shard")]
+    ForeignAccount,
+    /// Its proof does not hold.
+    #[error(transparent)]
+    Proof(#[from] BundleError),
+}
+
+/// What a block does, while it does it.
+#[derive(Default)]
+struct Journal {
+    touched: Vec<AccountId>,
+    peers: BTreeSet<ShardId>,
+    receipts: Vec<Receipt>,
+    writes: Vec<Write>,
+    skipped: Vec<(TransactionId, Refusal)>,
+    refused: Vec<(usize, BundleRefusal)>,
+    broken: Option<Broken>,
+}
+
+impl Journal {
+    fn broke(&mut self, broken: Broken) {
+        self.broken.get_or_insert(broken);
+    }
+}
+
+impl Ledger {
+    /// Executes the next block.
+    ///
+    /// # Panics
+    /// When the block is not the next, or seals while the last seal is not finished.
+    pub fn execute(&mut self, block: BlockInput<'_>) -> Outcome {
+        assert!(
+            block.height.follows(self.height),
+            "blocks execute one after the other"
+        );
+        let mut journal = Journal::default();
+        for certified in block.record.unwrap_or_default() {
+            self.apply_certified(certified, &mut journal);
+        }
+        for (position, bundle) in block.bundles.iter().enumerate() {
+            if let Err(refusal) = self.apply_bundle(bundle, &mut journal) {
+                journal.refused.push((position, refusal));
+            }
+        }
+        for transaction in block.transactions {
+            self.apply_transaction(transaction, block.window, &mut journal);
+        }
+        self.finish_block(
+            block.height,
+            block.window,
+            block.record,
+            block.seal,
+            journal,
+        )
+    }
+
+    fn apply_certified(&mut self, certified: &CertifiedOutbox, journal: &mut Journal) {
+        let source = certified.source;
+        if source == self.config().shard {
+            return self.apply_own(certified, journal);
+        }
+        let me = self.config().shard;
+        let peer = self.peers.entry(source).or_default();
+        peer.inbox.certify(certified.window, certified.outbox_root);
+        journal.peers.insert(source);
+        let flow = certified.flow.as_ref().filter(|flow| flow.peer == me);
+        if let Some(flow) = flow {
+            for sequence in peer.outbox.acknowledge(flow.received_count) {
+                let key = schema::entry_key(source, sequence);
+                journal.writes.push(Write::delete(Column::Meta, key));
+            }
+        }
+    }
+
+    /// A record names a seal of ours: bundles are made against it from now on.
+    fn apply_own(&mut self, certified: &CertifiedOutbox, journal: &mut Journal) {
+        let window = certified.window;
+        if self.recorded.is_some_and(|recorded| recorded >= window) {
+            return;
+        }
+        if let Some(sealed) = self.sealed_outboxes.get(&window) {
+            let computed = sealed.root();
+            if computed != certified.outbox_root {
+                journal.broke(Broken::Diverged {
+                    window,
+                    recorded: certified.outbox_root,
+                    computed,
+                });
+            }
+        }
+        self.recorded = Some(window);
+        self.forget_seals_before(window, &mut journal.writes);
+    }
+
+    fn apply_bundle(
+        &mut self,
+        bundle: &Bundle,
+        journal: &mut Journal,
+    ) -> Result<(), BundleRefusal> {
+        let config = *self.config();
+        let source = bundle.source;
+        if bundle.destination != config.shard || source == config.shard {
+            return Err(BundleRefusal::NotForUs {
+                source_shard: source,
+                destination: bundle.destination,
+            });
+        }
+        let root = self.certified_root(source, bundle.window);
+        let root = root.ok_or(BundleRefusal::UnknownRoot {
+            source_shard: source,
+            window: bundle.window,
+        })?;
+        let expected = self.consumed(source);
+        if bundle.from != expected {
+            return Err(BundleRefusal::OutOfOrder {
+                expected,
+                got: bundle.from,
+            });
+        }
+        bundle.verify(root)?;
+        let ours = |entry: &OutboxEntry| entry.to.shard(config.shards) == config.shard;
+        if !bundle.entries.iter().all(ours) {
+            return Err(BundleRefusal::ForeignAccount);
+        }
+        for (sequence, entry) in (bundle.from..).zip(&bundle.entries) {
+            if self.credit(source, sequence, entry, journal).is_none() {
+                journal.broke(Broken::Credit {
+                    source_shard: source,
+                });
+            }
+        }
+        journal.peers.insert(source);
+        Ok(())
+    }
+
+    /// Credits one entry. `None` when a sum does not fit.
+    fn credit(
+        &mut self,
+        source: ShardId,
+        sequence: u64,
+        entry: &OutboxEntry,
+        journal: &mut Journal,
+    ) -> Option<()> {
+        let (asset, amount) = (entry.asset, entry.amount);
+        let mut account = self.account(&entry.to).cloned().unwrap_or_default();
+        account.balances.add(asset, amount).ok()?;
+        let supply = self.supply_mut(asset);
+        supply.received = supply.received.checked_add(amount)?;
+        let inbox = &mut self.peers.get_mut(&source)?.inbox;
+        assert_eq!(inbox.consumed, sequence, "credits are in sequence");
+        inbox.consumed = sequence.checked_add(1)?;
+        inbox.received.add(asset, amount).ok()?;
+        self.put(entry.to, account, journal);
+        journal.receipts.push(Receipt {
+            subject: Subject::Credit {
+                source,
+                sequence,
+                transaction: entry.transaction,
+                action: entry.action,
+            },
+            result: ReceiptResult::Applied,
+        });
+        Some(())
+    }
+
+    fn apply_transaction(
+        &mut self,
+        transaction: &Transaction,
+        window: WindowNumber,
+        journal: &mut Journal,
+    ) {
+        let id = transaction.id(&self.config().genesis);
+        let sender = transaction.sender();
+        let executed = match self.executes(&sender, transaction, window) {
+            Ok(holding) => holding.executed_in(window),
+            Err(refusal) => return journal.skipped.push((id, refusal)),
+        };
+        let result = self.try_transaction(&id, &sender, transaction, executed);
+        let result = match result {
+            Ok(changes) => {
+                self.apply_changes(changes, journal);
+                ReceiptResult::Applied
+            }
+            Err(failure) => ReceiptResult::Failed(failure),
+        };
+        self.count_transaction(&sender, window, executed);
+        journal.touched.push(sender);
+        journal.receipts.push(Receipt {
+            subject: Subject::Transaction(id),
+            result,
+        });
+    }
+
+    /// Runs a transaction on an overlay. A panic is a result like any other: every replica runs
+    /// the same code on the same state, and the overlay is thrown away.
+    fn try_transaction(
+        &self,
+        id: &TransactionId,
+        sender: &AccountId,
+        transaction: &Transaction,
+        executed: u32,
+    ) -> Result<Changes, Failure> {
+        if executed >= self.config().account_window_limit {
+            return Err(Failure::WindowLimit);
+        }
+        catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert_ne!(self.panic_at_nonce, Some(transaction.nonce), "asked to");
+            Overlay::new(self).run(id, sender, &transaction.actions)
+        }))
+        .unwrap_or(Err(Failure::Internal))
+    }
+
+    fn apply_changes(&mut self, changes: Changes, journal: &mut Journal) {
+        for (id, account) in changes.accounts {
+            self.put(id, account, journal);
+        }
+        for (destination, entry) in changes.sent {
+            let supply = self.supply_mut(entry.asset);
+            supply.sent = supply
+                .sent
+                .checked_add(entry.amount)
+                .expect("the overlay has checked");
+            let outbox = &mut self.peers.entry(destination).or_default().outbox;
+            let added = outbox.sent.add(entry.asset, entry.amount);
+            added.expect("bounded by the shard's total");
+            let sequence = outbox.push(entry);
+            journal.peers.insert(destination);
+            let key = schema::entry_key(destination, sequence);
+            let write = Write::put(Column::Meta, key, entry.encode());
+            journal.writes.push(write);
+        }
+    }
+
+    /// The nonce advances whatever the outcome.
+    fn count_transaction(&mut self, sender: &AccountId, window: WindowNumber, executed: u32) {
+        let holding = self.accounts.get_mut(sender).expect("the sender exists");
+        let account = Arc::make_mut(&mut holding.account);
+        account.nonce = account
+            .nonce
+            .checked_add(1)
+            .expect("never 2^64 transactions");
+        holding.window = window;
+        holding.executed = executed.saturating_add(1);
+        if !core::mem::replace(&mut holding.dirty, true) {
+            self.dirty.push(*sender);
+        }
+    }
+
+    /// Writes an account and lets the supply follow.
+    fn put(&mut self, id: AccountId, account: Account, journal: &mut Journal) {
+        let holding = self.accounts.entry(id).or_default();
+        let old = core::mem::replace(&mut holding.account, Arc::new(account));
+        if !core::mem::replace(&mut holding.dirty, true) {
+            self.dirty.push(id);
+        }
+        let new = holding.account.clone();
+        if !self.follow(&old, &new) {
+            journal.broke(Broken::Recount {
+                what: "balances",
+                kept: 0,
+                counted: u128::MAX,
+            });
+        }
+        journal.touched.push(id);
+    }
+
+    fn follow(&mut self, old: &Account, new: &Account) -> bool {
+        // Additions first, so that no balance in between is negative.
+        let added = new.balances.iter().all(|(asset, amount)| {
+            let supply = self.supply_mut(asset);
+            let sum = supply.balances.checked_add(amount);
+            sum.map(|sum| supply.balances = sum).is_some()
+        });
+        let taken = old.balances.iter().all(|(asset, amount)| {
+            let supply = self.supply_mut(asset);
+            let rest = supply.balances.checked_sub(amount);
+            rest.map(|rest| supply.balances = rest).is_some()
+        });
+        added && taken
+    }
+
+    fn finish_block(
+        &mut self,
+        height: Height,
+        window: WindowNumber,
+        record: Option<&[CertifiedOutbox]>,
+        seal: Option<WindowNumber>,
+        mut journal: Journal,
+    ) -> Outcome {
+        let receipts_root = RECEIPTS.root_of(&journal.receipts);
+        let mut hasher = Hasher::new("lockstep/effects").value(&(height, window, record, seal));
+        journal.touched.sort_unstable();
+        journal.touched.dedup();
+        Compact(journal.touched.len() as u64).encode_to(&mut hasher);
+        for id in &journal.touched {
+            let record = self.accounts[id].record();
+            hasher = hasher.bytes(id.as_bytes()).bytes(&record);
+            let write = Write::put(Column::Accounts, *id.as_bytes(), record);
+            journal.writes.push(write);
+        }
+        Compact(journal.peers.len() as u64).encode_to(&mut hasher);
+        for peer in &journal.peers {
+            let state = &self.peers[peer];
+            hasher = hasher.value(&(state.outbox.leaf(*peer), state.inbox.consumed));
+            let record = PeerRecord::of(&state.outbox, &state.inbox).encode();
+            let write = Write::put(Column::Meta, schema::peer_key(*peer), record);
+            journal.writes.push(write);
+        }
+        for supply in self.supplies.values() {
+            hasher = hasher.value(supply);
+            if let Err(broken) = supply.check() {
+                journal.broken.get_or_insert(broken);
+            }
+        }
+        let effects = hasher.finish();
+        let previous = self.digest;
+        self.height = height;
+        self.digest = chain(&previous, &receipts_root, &effects);
+        let pending = seal.map(|window| self.begin_seal(window, &mut journal.writes));
+        self.write_block(previous, effects, &mut journal);
+        Outcome {
+            digest: self.digest,
+            receipts: journal.receipts,
+            receipts_root,
+            effects,
+            writes: journal.writes,
+            seal: pending,
+            skipped: journal.skipped,
+            refused: journal.refused,
+            broken: journal.broken,
+        }
+    }
+
+    /// The head, the receipts and where to find them.
+    fn write_block(&self, previous: EffectsDigest, effects: Digest, journal: &mut Journal) {
+        for (position, receipt) in (0u32..).zip(&journal.receipts) {
+            let key = schema::subject_key(&receipt.subject);
+            let place = (self.height, position).encode();
+            journal.writes.push(Write::put(Column::Index, key, place));
+        }
+        let receipts = BlockReceipts {
+            previous,
+            effects,
+            receipts: journal.receipts.clone(),
+        };
+        let key = schema::receipts_key(self.height);
+        let head = Head {
+            format: schema::FORMAT,
+            height: self.height,
+            digest: self.digest,
+            recorded: self.recorded,
+            supply: self.supply(),
+        };
+        journal.writes.extend([
+            Write::put(Column::Receipts, key, receipts.encode()),
+            Write::put(Column::Meta, schema::HEAD, head.encode()),
+        ]);
+    }
+}
+
+/// The digest at a height from the one before it.
+pub(crate) fn chain(
+    previous: &EffectsDigest,
+    receipts_root: &MerkleRoot,
+    effects: &Digest,
+) -> EffectsDigest {
+    EffectsDigest::new(hash(
+        "lockstep/executed",
+        &(previous, receipts_root, effects),
+    ))
+}

@@ -1,0 +1,200 @@
+//! The store of a node: one RocksDB with a column family per column. Every option that durability
+//! or memory rests on is set here, none is left to a default, and a test reads them back from what
+//! RocksDB writes down about itself.
+
+use std::path::Path;
+
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::{Column, Durability, Store, StoreError, Visit, Write};
+
+/// Write-ahead log kept before memtables are flushed to let it go. Bounds the time to open.
+const MAX_WAL_BYTES: u64 = 256 << 20;
+/// One memtable.
+const MEMTABLE_BYTES: usize = 32 << 20;
+/// All memtables of the database together.
+const MAX_MEMTABLE_BYTES: usize = 256 << 20;
+/// Memtables of a column that wait to be flushed before writes wait for them.
+const MAX_MEMTABLES: i32 = 3;
+/// Files held open. The rest of a common limit of 1,024 is for sockets.
+const MAX_OPEN_FILES: i32 = 256;
+/// RocksDB's own information log: how large one file gets and how many are kept.
+const INFO_LOG_BYTES: usize = 4 << 20;
+const INFO_LOG_FILES: usize = 4;
+
+/// A RocksDB database.
+pub struct RocksStore {
+    database: DB,
+    synced: WriteOptions,
+    buffered: WriteOptions,
+}
+
+impl RocksStore {
+    /// Opens the database in a directory, or makes one.
+    ///
+    /// # Errors
+    /// When the directory is locked by another process, damaged, or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let columns = Column::ALL.map(|c| ColumnFamilyDescriptor::new(c.name(), column_options()));
+        let database =
+            DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed("open"))?;
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        synced.disable_wal(false);
+        let mut buffered = WriteOptions::default();
+        buffered.set_sync(false);
+        buffered.disable_wal(false);
+        Ok(RocksStore {
+            database,
+            synced,
+            buffered,
+        })
+    }
+
+    fn column(&self, column: Column) -> &ColumnFamily {
+        self.database
+            .cf_handle(column.name())
+            .expect("every column is opened")
+    }
+}
+
+fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    // Stricter modes refuse to open after a plain kill; looser ones drop synced writes silently.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_recycle_log_file_num(0);
+    options.set_manual_wal_flush(false);
+    options.set_atomic_flush(false);
+    options.set_unordered_write(false);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_db_write_buffer_size(MAX_MEMTABLE_BYTES);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_max_log_file_size(INFO_LOG_BYTES);
+    options.set_keep_log_file_num(INFO_LOG_FILES);
+    options
+}
+
+fn column_options() -> Options {
+    let mut options = Options::default();
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_max_write_buffer_number(MAX_MEMTABLES);
+    // Signatures and hashes do not compress.
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+fn failed(operation: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| StoreError {
+        operation,
+        cause: error.into_string(),
+    }
+}
+
+impl Store for RocksStore {
+    fn write(&self, writes: &[Write], durability: Durability) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for Write { column, key, value } in writes {
+            match value {
+                Some(value) => batch.put_cf(self.column(*column), key, value),
+                None => batch.delete_cf(self.column(*column), key),
+            }
+        }
+        let options = match durability {
+            Durability::Synced => &self.synced,
+            Durability::Buffered => &self.buffered,
+        };
+        self.database
+            .write_opt(&batch, options)
+            .map_err(failed("write"))
+    }
+
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database
+            .get_cf(self.column(column), key)
+            .map_err(failed("read"))
+    }
+
+    fn scan(&self, column: Column, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        let start = IteratorMode::From(from, Direction::Forward);
+        for entry in self
+            .database
+            .iterator_cf_opt(self.column(column), options, start)
+        {
+            let (key, value) = entry.map_err(failed("scan"))?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let name = format!("lockstep-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn conforms_and_reopens() {
+        let path = scratch("rocks-conforms");
+        {
+            let store = RocksStore::open(&path).unwrap();
+            conformance::check(&store);
+            conformance::prepare_reopen(&store);
+            let again = RocksStore::open(&path).err().unwrap();
+            assert_eq!(again.operation, "open", "one process at a time");
+        }
+        conformance::check_reopened(&RocksStore::open(&path).unwrap());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn runs_with_the_options_that_durability_rests_on() {
+        let path = scratch("rocks-options");
+        drop(RocksStore::open(&path).unwrap());
+        let files = std::fs::read_dir(&path).unwrap();
+        let newest = files
+            .map(|file| file.unwrap().path())
+            .filter(|file| {
+                let name = file.file_name().unwrap().to_string_lossy().into_owned();
+                name.starts_with("OPTIONS-")
+            })
+            .max()
+            .unwrap();
+        let text = std::fs::read_to_string(newest).unwrap();
+        for option in [
+            "paranoid_checks=true",
+            "wal_recovery_mode=kTolerateCorruptedTailRecords",
+            "recycle_log_file_num=0",
+            "manual_wal_flush=false",
+            "atomic_flush=false",
+            "unordered_write=false",
+            "max_total_wal_size=268435456",
+            "db_write_buffer_size=268435456",
+            "max_open_files=256",
+        ] {
+            assert!(text.contains(option), "{option} is not in effect");
+        }
+        let columns = text.matches("[CFOptions \"").count();
+        assert_eq!(columns, 1 + Column::ALL.len(), "and the unused default one");
+        let uncompressed = text.matches("  compression=kNoCompression").count();
+        assert!(uncompressed >= Column::ALL.len());
+        assert!(text.matches("write_buffer_size=33554432").count() >= Column::ALL.len());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
