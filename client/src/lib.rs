@@ -1,1 +1,13 @@
-//! lockstep-client
+//! Everything that talks to a Lockstep network from outside: the RPC's methods and types with a
+//! client for them, transactions, key files, and proofs that are checked without any node.
+//!
+//! The wallet, the load generator, the tests and third-party programs use this crate; the node
+//! serves the same [`rpc`] types, so the two cannot drift apart.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+pub mod network_file;
+pub mod rpc;
+
+pub use client::{Blocks, CallError, Client, DEFAULT_DEADLINE};
