@@ -7,8 +7,11 @@
 //! claimed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod manifest;
 pub mod measure;
 pub mod model;
+pub mod plot;
 pub mod random;
+pub mod report;
 pub mod scenario;
 pub mod statistics;

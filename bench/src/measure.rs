@@ -569,7 +569,8 @@ pub struct Run {
     pub accounting: Accounting,
     /// Mean phases of its barriers.
     pub phases: Phases,
-    /// The raw windows and barriers.
+    /// The raw windows and barriers; `samples.csv` has them.
+    #[serde(skip)]
     pub counted: Counted,
     /// Latency of transfers within a shard.
     pub local: Option<LatencySummary>,
