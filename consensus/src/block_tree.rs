@@ -1,0 +1,349 @@
+//! The undecided blocks, as a tree on the newest committed one, and a few committed blocks below
+//! it for peers that are a little behind.
+//!
+//! A block enters only after its parent and carries the parent's certificate. A block is committed
+//! when it and a child proposed in the very next view are certified.
+//!
+//! Breaks if: a rival of a committed block stays in the tree, or the tree grows without bound.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use lockstep_types::{BlockId, CommitProof, Height, LinkedBlock, QuorumCertificate};
+
+use crate::{CommittedBlock, Refusal};
+
+/// Most undecided blocks held. Between two commits the chain grows by one block per certified view;
+/// hundreds mean that the network has not let two views in a row succeed for very long.
+pub const MAX_TREE_BLOCKS: usize = 512;
+
+/// Committed blocks kept in memory for peers that are a little behind.
+pub const RETAINED_BLOCKS: usize = 64;
+
+/// How far a header's executed height may lie behind the newest block its ancestry commits.
+pub const MAX_EXECUTION_LAG: u64 = 8;
+
+struct Node {
+    link: Arc<LinkedBlock>,
+    qc: Option<QuorumCertificate>,
+    /// The newest height that this block's ancestry commits, its justify included. None directly
+    /// above an anchor that does not show it.
+    commits: Option<Height>,
+    logged: bool,
+}
+
+pub(crate) struct BlockTree {
+    nodes: BTreeMap<BlockId, Node>,
+    committed: BlockId,
+    /// The newest committed block is known to be certified together with a child of the very next
+    /// view, so that no certified rival of it can have a later view.
+    directly: bool,
+    /// Committed blocks below `committed`, oldest first.
+    retained: VecDeque<Arc<LinkedBlock>>,
+}
+
+impl BlockTree {
+    /// A tree on a committed block.
+    pub(crate) fn new(anchor: LinkedBlock) -> Self {
+        let committed = anchor.block.id();
+        let is_genesis = anchor.block.header().height == Height::ZERO;
+        let node = Node {
+            link: Arc::new(anchor),
+            qc: None,
+            commits: is_genesis.then_some(Height::ZERO),
+            logged: true,
+        };
+        BlockTree {
+            nodes: BTreeMap::from([(committed, node)]),
+            committed,
+            directly: is_genesis,
+            retained: VecDeque::new(),
+        }
+    }
+
+    /// The newest committed block.
+    pub(crate) fn committed(&self) -> &Arc<LinkedBlock> {
+        &self.nodes[&self.committed].link
+    }
+
+    /// No certified rival of the newest committed block can have a later view.
+    pub(crate) fn excludes_rivals(&self) -> bool {
+        self.directly
+    }
+
+    pub(crate) fn committed_height(&self) -> Height {
+        self.committed().block.header().height
+    }
+
+    /// An undecided block, or the newest committed one.
+    pub(crate) fn get(&self, id: &BlockId) -> Option<&Arc<LinkedBlock>> {
+        self.nodes.get(id).map(|node| &node.link)
+    }
+
+    pub(crate) fn contains(&self, id: &BlockId) -> bool {
+        self.nodes.contains_key(id)
+    }
+
+    /// The newest height that a child of `parent` commits by its ancestry.
+    pub(crate) fn commits_of_child(&self, parent: &BlockId) -> Option<Height> {
+        let node = self.nodes.get(parent)?;
+        let header = node.link.block.header();
+        if header.view.follows(header.parent_view) {
+            header.height.previous()
+        } else {
+            node.commits
+        }
+    }
+
+    /// May `link` be put on its parent, which is in the tree? The rules that hold between a header
+    /// and its parent's; the same for proposals and for synced blocks.
+    pub(crate) fn check(&self, link: &LinkedBlock) -> Result<(), Refusal> {
+        let header = link.block.header();
+        let parent = self
+            .nodes
+            .get(&header.parent)
+            .ok_or(Refusal::NotConnected {
+                parent: header.parent,
+            })?;
+        let above = parent.link.block.header();
+        if !header.height.follows(above.height) {
+            return Err(Refusal::WrongHeight {
+                got: header.height,
+                parent: above.height,
+            });
+        }
+        if header.parent_view != above.view {
+            return Err(Refusal::WrongParentView {
+                got: header.parent_view,
+                parent: above.view,
+            });
+        }
+        if header.time <= above.time {
+            return Err(Refusal::TimeNotAfterParent);
+        }
+        Ok(())
+    }
+
+    /// Does the header name an executed height that its ancestry allows? Asked before a vote.
+    pub(crate) fn check_executed(&self, link: &LinkedBlock) -> Result<(), Refusal> {
+        let header = link.block.header();
+        let parent = self.nodes[&header.parent].link.block.header();
+        let commits = self.commits_of_child(&header.parent);
+        let most = commits.unwrap_or(self.committed_height());
+        let behind = commits.map_or(0, |height| height.get().saturating_sub(MAX_EXECUTION_LAG));
+        let least = parent.executed.height.max(Height::new(behind));
+        let got = header.executed.height;
+        if got < least || got > most {
+            return Err(Refusal::ExecutedOutOfRange { got, least, most });
+        }
+        Ok(())
+    }
+
+    /// Adds a block to its parent. False if it is there already.
+    pub(crate) fn insert(
+        &mut self,
+        link: Arc<LinkedBlock>,
+        logged: bool,
+        high: &BlockId,
+    ) -> Result<bool, Refusal> {
+        let id = link.block.id();
+        if self.nodes.contains_key(&id) {
+            return Ok(false);
+        }
+        let committed = self.committed_height();
+        if link.block.header().height <= committed {
+            return Err(Refusal::BelowCommitted {
+                got: link.block.header().height,
+                committed,
+            });
+        }
+        self.check(&link)?;
+        self.make_room(high, &link.block.header().parent)?;
+        let commits = self.commits_of_child(&link.block.header().parent);
+        let node = Node {
+            link,
+            qc: None,
+            commits,
+            logged,
+        };
+        self.nodes.insert(id, node);
+        assert!(self.nodes.len() <= MAX_TREE_BLOCKS + 1);
+        Ok(true)
+    }
+
+    /// A full tree drops what neither leads to the highest certificate nor to the new block.
+    fn make_room(&mut self, high: &BlockId, parent: &BlockId) -> Result<(), Refusal> {
+        if self.nodes.len() <= MAX_TREE_BLOCKS {
+            return Ok(());
+        }
+        let mut keep: BTreeSet<BlockId> = BTreeSet::from([self.committed]);
+        for tip in [high, parent] {
+            keep.extend(self.path(tip).iter().map(|link| link.block.id()));
+        }
+        self.nodes.retain(|id, _| keep.contains(id));
+        if self.nodes.len() <= MAX_TREE_BLOCKS {
+            Ok(())
+        } else {
+            Err(Refusal::TreeFull(MAX_TREE_BLOCKS))
+        }
+    }
+
+    /// The certificate of a block, once. False if the block is unknown or was certified before.
+    pub(crate) fn certify(&mut self, qc: &QuorumCertificate) -> bool {
+        let Some(node) = self.nodes.get_mut(&qc.block) else {
+            return false;
+        };
+        if node.qc.is_some() {
+            return false;
+        }
+        assert_eq!(
+            node.link.block.header().view,
+            qc.view,
+            "a block has one view"
+        );
+        node.qc = Some(qc.clone());
+        true
+    }
+
+    /// Blocks above the newest committed one up to `tip`, parents first; `tip` must be in the tree.
+    pub(crate) fn path(&self, tip: &BlockId) -> Vec<Arc<LinkedBlock>> {
+        let mut path = Vec::new();
+        let mut id = *tip;
+        while id != self.committed {
+            let Some(node) = self.nodes.get(&id) else {
+                break;
+            };
+            path.push(node.link.clone());
+            id = node.link.block.header().parent;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Blocks up to `tip` that are not in the log yet, parents first; now they count as logged.
+    pub(crate) fn take_unlogged(&mut self, tip: &BlockId) -> Vec<Arc<LinkedBlock>> {
+        let mut path = self.path(tip);
+        path.retain(|link| !self.nodes[&link.block.id()].logged);
+        for link in &path {
+            let node = self.nodes.get_mut(&link.block.id());
+            node.expect("on the path just walked").logged = true;
+        }
+        path
+    }
+
+    /// The commit rule: what does the certified block `child` commit?
+    ///
+    /// `Ok` lists the newly committed blocks, parents first, each with its proof. `Err` names the
+    /// committed block whose rival would be committed.
+    pub(crate) fn committed_by(&self, child: &BlockId) -> Result<Vec<CommittedBlock>, BlockId> {
+        let Some(node) = self.nodes.get(child) else {
+            return Ok(Vec::new());
+        };
+        let header = node.link.block.header();
+        // The views must be consecutive: a view in between could have certified a rival.
+        if !header.view.follows(header.parent_view) || header.parent == self.committed {
+            return Ok(Vec::new());
+        }
+        let Some(child_qc) = node.qc.clone() else {
+            return Ok(Vec::new());
+        };
+        let path = self.path(&header.parent);
+        let Some(first) = path.first() else {
+            return Ok(Vec::new()); // the parent is below what is committed
+        };
+        if first.block.header().parent != self.committed {
+            return Err(self.committed);
+        }
+        let headers: Vec<_> = path
+            .iter()
+            .map(|link| link.block.header().clone())
+            .collect();
+        Ok(path
+            .into_iter()
+            .enumerate()
+            .map(|(position, link)| CommittedBlock {
+                link,
+                proof: CommitProof {
+                    headers: headers[position..].to_vec(),
+                    qc: node.link.justify.clone(),
+                    child: header.clone(),
+                    child_qc: child_qc.clone(),
+                },
+            })
+            .collect())
+    }
+
+    /// Moves the root of the tree to a child of it.
+    pub(crate) fn commit(&mut self, id: &BlockId, directly: bool) {
+        self.directly = directly;
+        let link = self.nodes[id].link.clone();
+        assert_eq!(link.block.header().parent, self.committed, "one at a time");
+        assert!(self.nodes[id].logged, "logged before it is given out");
+        self.retained
+            .push_back(self.nodes[&self.committed].link.clone());
+        if self.retained.len() > RETAINED_BLOCKS {
+            self.retained.pop_front();
+        }
+        self.committed = *id;
+        // What does not descend from it can never be committed.
+        let mut order: Vec<(Height, BlockId)> = self
+            .nodes
+            .values()
+            .map(|node| (node.link.block.header().height, node.link.block.id()))
+            .collect();
+        order.sort_unstable();
+        let mut alive = BTreeSet::from([*id]);
+        for (_, other) in order {
+            if alive.contains(&self.nodes[&other].link.block.header().parent) {
+                alive.insert(other);
+            }
+        }
+        self.nodes.retain(|other, _| alive.contains(other));
+    }
+
+    /// What of `from..=tip` is here, parents first. None when older blocks are asked for than are
+    /// kept, or when `tip` is unknown.
+    pub(crate) fn range(&self, from: Height, tip: &BlockId) -> Served {
+        let retained_tip = self.retained.iter().any(|link| link.block.id() == *tip);
+        if !self.contains(tip) && !retained_tip {
+            return Served::Unknown;
+        }
+        let oldest = self
+            .retained
+            .front()
+            .unwrap_or(self.committed())
+            .block
+            .header()
+            .height;
+        if from < oldest {
+            return Served::TooOld;
+        }
+        let mut blocks: Vec<_> = self.retained.iter().cloned().collect();
+        if !retained_tip {
+            blocks.push(self.committed().clone());
+            blocks.extend(self.path(tip));
+        }
+        let end = blocks
+            .iter()
+            .position(|link| link.block.id() == *tip)
+            .expect("the tip is retained, committed or at the end of the path");
+        blocks.truncate(end + 1);
+        blocks.retain(|link| link.block.header().height >= from);
+        Served::Here(blocks)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+/// The answer of the tree to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// These blocks, parents first.
+    Here(Vec<Arc<LinkedBlock>>),
+    /// Only the log has them.
+    TooOld,
+    /// The last block wanted is not known here.
+    Unknown,
+}

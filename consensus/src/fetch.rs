@@ -1,0 +1,250 @@
+//! Missing blocks. A replica asks for a whole range, from just above what it has committed to a
+//! block it knows to be certified, one request at a time; whoever does not answer in time is
+//! passed over for the next member that signed the certificate.
+//!
+//! An answer needs no trust: its blocks hang on a block we have, each names its parent by hash, and
+//! each parent's certificate was checked. So an answer that stops short of the block asked for is
+//! as good as a full one, and a replica that is far behind goes on from where the last one ended.
+//!
+//! Breaks if: a block is taken that no certificate vouches for, or a peer's claim about its height
+//! decides what is asked for.
+
+use std::collections::BTreeMap;
+
+use lockstep_types::{BlockId, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time};
+
+use crate::block_tree::Served;
+use crate::ready::{LogRequest, Ready, To};
+use crate::{Application, Fatal, Message, Refusal, Replica};
+
+/// Requests of one peer answered per resend interval. With 64 blocks each this is faster than any
+/// peer can verify, and bounds what a peer that asks without end can cost.
+pub const MAX_SERVED_PER_INTERVAL: u32 = 32;
+
+/// A certified block whose proposal has not come gets this part of the answer time before it is
+/// asked for: the proposal is mostly just behind the votes.
+const GRACE_DIVISOR: u32 = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    peer: MemberIndex,
+    tip: BlockId,
+    deadline: Time,
+}
+
+/// The state of fetching.
+#[derive(Default)]
+pub(crate) struct Fetch {
+    outstanding: Option<Outstanding>,
+    /// Where the last answer ended.
+    next: Option<Height>,
+    /// Whom to ask: counts up with every answer that did not help.
+    turn: usize,
+    /// Who showed us that we miss something; asked first.
+    hint: Option<MemberIndex>,
+    /// Since when the block is missed.
+    missed_since: Option<(BlockId, Time)>,
+    served: BTreeMap<MemberIndex, (Time, u32)>,
+    wake_at: Option<Time>,
+}
+
+impl Fetch {
+    pub(crate) fn hint(&mut self, peer: MemberIndex) {
+        self.hint = Some(peer);
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        self.wake_at
+    }
+
+    fn idle(&mut self) {
+        self.next = None;
+        self.hint = None;
+        self.missed_since = None;
+        self.wake_at = None;
+    }
+
+    /// The last answer, or its absence, did not help: start over with the next peer.
+    fn pass_over(&mut self) {
+        self.outstanding = None;
+        self.next = None;
+        self.hint = None;
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    fn may_serve(&mut self, now: Time, peer: MemberIndex, interval: core::time::Duration) -> bool {
+        let (since, count) = self.served.entry(peer).or_insert((now, 0));
+        if now.since(*since) >= interval || now < *since {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= MAX_SERVED_PER_INTERVAL
+    }
+}
+
+impl<A: Application> Replica<A> {
+    /// The certificate of the block to ask for, if a certified block that matters is not here.
+    fn missing(&self) -> Option<QuorumCertificate> {
+        let high = self.high_qc();
+        if !self.tree.contains(&high.block) {
+            return Some(high.clone());
+        }
+        let proposal = self.proposals.get(&self.view())?;
+        let parent = &proposal.justify;
+        let undecided = parent.view > self.committed().header().view;
+        (undecided && !self.tree.contains(&parent.block)).then(|| parent.clone())
+    }
+
+    /// Asks for what is missing, unless an answer is still awaited.
+    pub(crate) fn fetch_missing(&mut self, now: Time, out: &mut Ready) {
+        let Some(wanted) = self.missing() else {
+            self.fetch.idle();
+            return;
+        };
+        if let Some(outstanding) = self.fetch.outstanding {
+            if now < outstanding.deadline {
+                self.fetch.wake_at = Some(outstanding.deadline);
+                return;
+            }
+            self.fetch.pass_over();
+        }
+        let timers = *self.pacemaker.config();
+        let since = match self.fetch.missed_since {
+            Some((tip, since)) if tip == wanted.block => since,
+            _ => now,
+        };
+        self.fetch.missed_since = Some((wanted.block, since));
+        let grace_ends = since.after(timers.fetch / GRACE_DIVISOR);
+        let urgent = self.fetch.hint.is_some() || self.fetch.next.is_some() || self.leads_now();
+        if !urgent && now < grace_ends {
+            self.fetch.wake_at = Some(grace_ends);
+            return;
+        }
+        let Some(peer) = self.whom_to_ask(&wanted) else {
+            return;
+        };
+        let above = self.committed().header().height.next();
+        let from = self.fetch.next.map_or(above, |next| next.max(above));
+        let deadline = now.after(timers.fetch);
+        self.fetch.outstanding = Some(Outstanding {
+            peer,
+            tip: wanted.block,
+            deadline,
+        });
+        self.fetch.wake_at = Some(deadline);
+        let tip = wanted.block;
+        out.send(To::Member(peer), Message::BlockRequest { from, tip });
+    }
+
+    /// Who hinted at the block, else its voters in turn: f + 1 of them are correct and have it.
+    fn whom_to_ask(&mut self, wanted: &QuorumCertificate) -> Option<MemberIndex> {
+        if let Some(hint) = self.fetch.hint.take() {
+            return Some(hint);
+        }
+        let me = self.me();
+        let mut voters: Vec<_> = wanted.signers.iter().filter(|m| *m != me).collect();
+        if voters.is_empty() {
+            voters = self
+                .context()
+                .committee
+                .indices()
+                .filter(|m| *m != me)
+                .collect();
+        }
+        let turn = self.fetch.turn.checked_rem(voters.len())?;
+        Some(voters[turn])
+    }
+
+    /// A peer asks for blocks.
+    pub(crate) fn on_block_request(
+        &mut self,
+        now: Time,
+        peer: MemberIndex,
+        from: Height,
+        tip: BlockId,
+        out: &mut Ready,
+    ) -> Result<(), Refusal> {
+        let interval = self.pacemaker.config().resend;
+        if !self.fetch.may_serve(now, peer, interval) {
+            return Err(Refusal::TooManyRequests(MAX_SERVED_PER_INTERVAL));
+        }
+        match self.tree.range(from, &tip) {
+            Served::Here(blocks) => {
+                if let Some(answer) = Message::answer(blocks) {
+                    out.send(To::Member(peer), answer);
+                }
+            }
+            Served::TooOld => out.serve.push(LogRequest { peer, from, tip }),
+            Served::Unknown => return Err(Refusal::UnknownTip { tip }),
+        }
+        Ok(())
+    }
+
+    /// Blocks came. The message's shape, links and certificates are checked already.
+    pub(crate) fn on_blocks(
+        &mut self,
+        now: Time,
+        peer: MemberIndex,
+        mut blocks: Vec<LinkedBlock>,
+        out: &mut Ready,
+    ) -> Result<(), Refusal> {
+        let Some(asked) = self.fetch.outstanding.take_if(|asked| asked.peer == peer) else {
+            return Err(Refusal::NotAsked);
+        };
+        self.keep_certified(&mut blocks, &asked.tip);
+        self.check_for_fork(&blocks, out);
+        let floor = self.committed().header().height;
+        blocks.retain(|link| link.block.header().height > floor);
+        let mut reached = None;
+        let mut problem = None;
+        for link in blocks {
+            let height = link.block.header().height;
+            match self.insert(now, link.into(), false, out) {
+                Ok(_) => reached = Some(height),
+                Err(refusal) => {
+                    problem = Some(refusal);
+                    break;
+                }
+            }
+        }
+        match (reached, &problem) {
+            (Some(height), None) => self.fetch.next = Some(height.next()),
+            _ => self.fetch.pass_over(),
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Each block but the last is certified by its child's certificate. The last one stays only
+    /// when a certificate known here names it.
+    fn keep_certified(&self, blocks: &mut Vec<LinkedBlock>, asked: &BlockId) {
+        let Some(last) = blocks.last() else {
+            return;
+        };
+        let id = last.block.id();
+        let named = id == *asked
+            || id == self.high_qc().block
+            || self.proposals.values().any(|p| p.justify.block == id);
+        if !named {
+            blocks.pop();
+        }
+    }
+
+    /// A certified block of a later view that does not extend the newest committed one cannot
+    /// exist while at most f members are faulty.
+    fn check_for_fork(&self, blocks: &[LinkedBlock], out: &mut Ready) {
+        let committed = self.committed();
+        let (height, view) = (committed.header().height, committed.header().view);
+        let rival = blocks.iter().any(|link| {
+            let header = link.block.header();
+            let beside = header.height == height && link.block.id() != committed.id();
+            let above = header.height.follows(height) && header.parent != committed.id();
+            (beside || above) && header.view > view
+        });
+        if rival && self.tree.excludes_rivals() {
+            out.stop = Some(Fatal::Fork {
+                height,
+                committed: committed.id(),
+            });
+        }
+    }
+}

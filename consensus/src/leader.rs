@@ -1,0 +1,138 @@
+//! Who leads a view, and what a leader does.
+//!
+//! The leader of view v is member v mod n, so every replica computes it from the view alone. A
+//! member that failed lately will be passed over by a table of skips: then the leader of a view
+//! that was entered by a quorum certificate is the first member from v mod n on that the chain
+//! under that certificate does not skip, and the leader of a view entered by a timeout certificate
+//! stays v mod n. Both follow from what a proposal carries, so the table will change
+//! [`leader_of`] and its arguments and nothing else.
+//!
+//! Breaks if: two replicas that accept the same proposal can disagree about its leader.
+
+use lockstep_types::{Block, Committee, Header, MemberIndex, Time, View};
+
+use crate::message::MAX_PAYLOAD_BYTES;
+use crate::ready::{Outbound, Ready, To};
+use crate::{Application, Check, Content, Message, Refusal, Replica, Turn};
+
+/// The leader of a view.
+pub fn leader_of(committee: &Committee, view: View) -> MemberIndex {
+    committee.by_turn(view.get())
+}
+
+impl<A: Application> Replica<A> {
+    /// Does this replica lead the current view?
+    pub(crate) fn leads_now(&self) -> bool {
+        leader_of(&self.context().committee, self.view()) == self.me()
+    }
+
+    /// Proposes as soon as this replica leads, has the parent, and there is something to propose.
+    /// True if it did.
+    pub(crate) fn try_propose(&mut self, now: Time, out: &mut Ready) -> bool {
+        let view = self.view();
+        if !self.leads_now() || self.proposals.contains_key(&view) {
+            return false;
+        }
+        if self.safety.may_propose(view).is_err() {
+            return false; // given up on, or perhaps proposed in before a restart
+        }
+        let justify = self.high_qc().clone();
+        let Some(parent) = self.tree.get(&justify.block).cloned() else {
+            return false;
+        };
+        let commit_needed = self.commit_needed();
+        if !commit_needed && !self.application.has_work(now, &parent.block) {
+            return false;
+        }
+        let turn = Turn {
+            view,
+            parent: &parent.block,
+            commits: self
+                .tree
+                .commits_of_child(&justify.block)
+                .unwrap_or(parent.block.header().executed.height),
+            commit_needed,
+        };
+        let Some(content) = self.application.propose(now, &turn) else {
+            return false;
+        };
+        let block = self.build(&parent.block, content);
+        if let Err(refusal) = self.check_own(now, &block) {
+            let refusal = Refusal::OwnProposal(Box::new(refusal));
+            out.refused.push((self.me(), refusal));
+            return false;
+        }
+        self.send_proposal(now, block, out);
+        true
+    }
+
+    fn build(&self, parent: &Block, content: Content) -> Block {
+        let justify = self.high_qc();
+        assert_eq!(parent.id(), justify.block);
+        let header = Header {
+            epoch: self.context().epoch,
+            view: self.view(),
+            height: parent.header().height.next(),
+            parent: parent.id(),
+            parent_view: justify.view,
+            time: content.time,
+            proposer: self.me(),
+            executed: content.executed,
+            payload: Default::default(), // filled in from the payload
+        };
+        Block::new(header, content.payload)
+    }
+
+    /// The path every voter takes, before anybody else sees the block: a leader whose application
+    /// offers what nobody accepts must not waste its view.
+    fn check_own(&mut self, now: Time, block: &Block) -> Result<(), Refusal> {
+        let link = lockstep_types::LinkedBlock {
+            block: block.clone(),
+            justify: self.high_qc().clone(),
+        };
+        if block.payload().len() > MAX_PAYLOAD_BYTES {
+            return Err(Refusal::Application("more payload than a block may have"));
+        }
+        self.tree.check(&link)?;
+        self.tree.check_executed(&link)?;
+        if block.header().time > now {
+            self.wake(block.header().time);
+            return Err(Refusal::TimeTooFarAhead);
+        }
+        match self.application.check(now, block) {
+            Check::Accept => Ok(()),
+            Check::Hold => Err(Refusal::Application("own content is not held in full")),
+            Check::Refuse(reason) => Err(Refusal::Application(reason)),
+        }
+    }
+
+    fn send_proposal(&mut self, now: Time, block: Block, out: &mut Ready) {
+        let justify = self.high_qc().clone();
+        let entered_by = if self.view().follows(justify.view) {
+            None
+        } else {
+            self.high_tc().cloned()
+        };
+        let (proposal, prompt) = self.safety.sign_proposal(block, justify, entered_by);
+        let id = proposal.block.id();
+        if let Err(refusal) = self.insert(now, proposal.linked().into(), false, out) {
+            let refusal = Refusal::OwnProposal(Box::new(refusal));
+            out.refused.push((self.me(), refusal));
+            return;
+        }
+        assert!(self.tree.contains(&id));
+        let outbound = Outbound {
+            to: To::All,
+            message: Message::Proposal(Box::new(proposal.clone())),
+        };
+        if prompt {
+            out.prompt.push(outbound);
+        } else {
+            self.held.push(outbound);
+        }
+        self.keep_proposal(proposal.clone());
+        // The vote is in the same step, so a held proposal has a record to wait for.
+        self.cast_vote(&proposal, out);
+        assert!(self.safety.has_unrecorded());
+    }
+}

@@ -1,0 +1,298 @@
+//! Voting rules: the only place that signs. A replica signs at most one vote, one timeout and one
+//! proposal per view, and every vote and timeout is in the [`SafetyRecord`] that must be durable
+//! before it is sent (rules R1 to R8 in PROTOCOL.md).
+//!
+//! Why two members never commit rivals: let B be committed in view v by its certified child of
+//! view v + 1. The q voters for the child hold a lock of at least v. Any certificate of a later
+//! view w > v for a block that does not extend B needs a first one; its block extends a
+//! certificate of a view below v, so its view was entered by a timeout certificate, whose signers
+//! share a correct member with the child's voters. That member signed its timeout after its vote
+//! (a vote in a view is barred after a timeout for it), so with a highest view of at least v, and
+//! the block's certificate must reach that: a contradiction. [`Safety::vote`] upholds the lock and
+//! the bar, [`Safety::time_out`] the signed highest view, `Proposal::check_entry` and
+//! [`Safety::may_vote`] the comparison.
+//!
+//! Breaks if: a second place signs, a vote follows a timeout in one view, a timeout names less than
+//! the lock, or a record is sent to disk that misses a statement made before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lockstep_types::{
+    Block, Domain, Durable, LogPosition, MemberIndex, QuorumCertificate, Signer, Timeout,
+    TimeoutCertificate, View, Vote,
+};
+
+use crate::{Proposal, Refusal, SafetyRecord};
+
+/// Owns the key and the durable facts.
+pub(crate) struct Safety {
+    domain: Domain,
+    me: MemberIndex,
+    signer: Arc<dyn Signer>,
+    record: SafetyRecord,
+    /// Something was signed that no record given out so far contains.
+    unrecorded: bool,
+    /// This replica may have proposed in views up to here before it was restarted.
+    proposed_before: View,
+    /// A restart after this moment would not propose in views up to here: see `sign_proposal`.
+    reserved: View,
+    /// Records on their way to disk, and what each would reserve.
+    reserving: VecDeque<(LogPosition, View)>,
+}
+
+impl Safety {
+    /// A replica that has never signed.
+    pub(crate) fn fresh(
+        domain: Domain,
+        me: MemberIndex,
+        signer: Arc<dyn Signer>,
+        record: SafetyRecord,
+    ) -> Self {
+        assert_eq!(record.last_signed_view(), View::ZERO, "nothing signed yet");
+        Safety {
+            domain,
+            me,
+            signer,
+            record,
+            unrecorded: false,
+            proposed_before: View::ZERO,
+            reserved: View::ZERO,
+            reserving: VecDeque::new(),
+        }
+    }
+
+    /// A replica that comes back with its record.
+    pub(crate) fn restarted(
+        domain: Domain,
+        me: MemberIndex,
+        signer: Arc<dyn Signer>,
+        record: SafetyRecord,
+    ) -> Self {
+        let reserved = reserved_by(&record);
+        Safety {
+            domain,
+            me,
+            signer,
+            record,
+            unrecorded: false,
+            proposed_before: reserved,
+            reserved,
+            reserving: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn record(&self) -> &SafetyRecord {
+        &self.record
+    }
+
+    /// R1: every certificate seen raises the high QC. True if it did.
+    pub(crate) fn observe_qc(&mut self, qc: &QuorumCertificate) -> bool {
+        let raised = qc.view > self.record.high_qc.view;
+        if raised {
+            self.record.high_qc = qc.clone();
+        }
+        assert!(
+            self.record.high_qc.view >= self.record.lock,
+            "the lock is a certificate seen"
+        );
+        raised
+    }
+
+    /// R1: the same for timeout certificates.
+    pub(crate) fn observe_tc(&mut self, tc: &TimeoutCertificate) -> bool {
+        let raised = tc.view > self.record.high_tc_view();
+        if raised {
+            self.record.high_tc = Some(tc.clone());
+        }
+        raised
+    }
+
+    /// R2, R3, R4: may this replica vote for `block` in `current`?
+    pub(crate) fn may_vote(&self, current: View, proposal: &Proposal) -> Result<(), Refusal> {
+        let block = proposal.view();
+        let parent = proposal.justify.view;
+        let last_voted = self.record.last_voted_view();
+        let last_timed_out = self.record.last_timed_out_view();
+        if block != current {
+            return Err(Refusal::NotCurrent {
+                got: block,
+                current,
+            });
+        }
+        if block <= last_voted {
+            return Err(Refusal::AlreadyVoted { block, last_voted });
+        }
+        if block <= last_timed_out {
+            return Err(Refusal::TimedOut {
+                block,
+                last_timed_out,
+            });
+        }
+        if block.follows(parent) {
+            return Ok(()); // the parent was certified in the view just before
+        }
+        match &proposal.entered_by {
+            Some(tc) if block.follows(tc.view) && parent >= tc.high_qc_view() => Ok(()),
+            _ => Err(Refusal::ParentNotJustified { block, parent }),
+        }
+    }
+
+    /// Votes. A repeat for the same block is the vote given before.
+    pub(crate) fn vote(&mut self, current: View, proposal: &Proposal) -> Result<Vote, Refusal> {
+        if let Some(vote) = &self.record.last_voted
+            && vote.view == proposal.view()
+            && vote.block == proposal.block.id()
+        {
+            return Ok(vote.clone());
+        }
+        self.may_vote(current, proposal)?;
+        let parent = proposal.justify.view;
+        self.observe_qc(&proposal.justify);
+        let vote = Vote::sign(
+            &*self.signer,
+            &self.domain,
+            self.me,
+            self.record.epoch,
+            current,
+            proposal.block.id(),
+        );
+        self.record.lock = self.record.lock.max(parent);
+        self.record.last_voted = Some(vote.clone());
+        self.unrecorded = true;
+        assert!(self.record.last_voted_view() > self.record.last_timed_out_view());
+        assert!(self.record.high_qc.view >= self.record.lock);
+        Ok(vote)
+    }
+
+    /// R5, R6: may this replica give up on `view`?
+    pub(crate) fn may_time_out(&self, current: View) -> Result<(), Refusal> {
+        let record = &self.record;
+        if current < record.last_voted_view() {
+            return Err(Refusal::VotedLater {
+                view: current,
+                last_voted: record.last_voted_view(),
+            });
+        }
+        if current < record.last_timed_out_view() {
+            return Err(Refusal::Old { got: current });
+        }
+        if record.high_qc.view < record.lock {
+            return Err(Refusal::BelowLock {
+                high_qc: record.high_qc.view,
+                lock: record.lock,
+            });
+        }
+        if !current.follows(record.high_qc.view) && !current.follows(record.high_tc_view()) {
+            return Err(Refusal::NotCurrent {
+                got: current,
+                current: record.view(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives up on the current view. A repeat is the statement given before.
+    pub(crate) fn time_out(&mut self, current: View) -> Result<Timeout, Refusal> {
+        if let Some(timeout) = &self.record.last_timed_out
+            && timeout.view == current
+        {
+            return Ok(timeout.clone());
+        }
+        self.may_time_out(current)?;
+        let high_qc = self.record.high_qc.clone();
+        let entered_by = if current.follows(high_qc.view) {
+            None
+        } else {
+            self.record.high_tc.clone()
+        };
+        let timeout = Timeout::sign(
+            &*self.signer,
+            &self.domain,
+            self.me,
+            current,
+            high_qc,
+            entered_by,
+        );
+        self.record.last_timed_out = Some(timeout.clone());
+        self.unrecorded = true;
+        assert!(timeout.high_qc.view >= self.record.lock);
+        assert!(self.record.last_timed_out_view() >= self.record.last_voted_view());
+        Ok(timeout)
+    }
+
+    /// R7: may this replica propose in `view` at all?
+    pub(crate) fn may_propose(&self, view: View) -> Result<(), Refusal> {
+        if view <= self.record.last_timed_out_view() {
+            return Err(Refusal::TimedOut {
+                block: view,
+                last_timed_out: self.record.last_timed_out_view(),
+            });
+        }
+        if view <= self.record.last_voted_view() {
+            return Err(Refusal::AlreadyVoted {
+                block: view,
+                last_voted: self.record.last_voted_view(),
+            });
+        }
+        if view <= self.proposed_before {
+            return Err(Refusal::MayHaveProposed {
+                view,
+                limit: self.proposed_before,
+            });
+        }
+        Ok(())
+    }
+
+    /// R7: signs a proposal, and says whether it may leave at once.
+    ///
+    /// A proposal that waited for a sync would delay every block by one, so it does not wait when
+    /// the durable record reserves its view: a restart with that record would not propose there,
+    /// hence nobody ever sees two proposals of ours. A record reserves the view after the last it
+    /// has a statement for.
+    pub(crate) fn sign_proposal(
+        &mut self,
+        block: Block,
+        justify: QuorumCertificate,
+        entered_by: Option<TimeoutCertificate>,
+    ) -> (Proposal, bool) {
+        let view = block.header().view;
+        assert!(view > self.proposed_before, "asked may_propose first");
+        assert_eq!(block.header().proposer, self.me);
+        let proposal = Proposal::sign(&*self.signer, &self.domain, block, justify, entered_by);
+        (proposal, view <= self.reserved)
+    }
+
+    /// The record to write, if something was signed since the last one.
+    pub(crate) fn take_record(&mut self, position: LogPosition) -> Option<SafetyRecord> {
+        if !core::mem::take(&mut self.unrecorded) {
+            return None;
+        }
+        self.reserving
+            .push_back((position, reserved_by(&self.record)));
+        Some(self.record.clone())
+    }
+
+    pub(crate) fn has_unrecorded(&self) -> bool {
+        self.unrecorded
+    }
+
+    /// The log was written up to here.
+    pub(crate) fn logged(&mut self, end: crate::LogEnd) {
+        assert!(end.position >= self.record.log_end.position);
+        self.record.log_end = end;
+    }
+
+    pub(crate) fn on_synced(&mut self, synced: &Durable) {
+        while let Some((position, view)) = self.reserving.front()
+            && synced.covers(*position)
+        {
+            self.reserved = self.reserved.max(*view);
+            self.reserving.pop_front();
+        }
+    }
+}
+
+fn reserved_by(record: &SafetyRecord) -> View {
+    record.last_signed_view().next()
+}

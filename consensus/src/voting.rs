@@ -1,0 +1,272 @@
+//! Proposals, votes and timeouts as they come and go. What may be signed is decided in `safety`;
+//! here is when.
+
+use core::time::Duration;
+
+use lockstep_types::{MemberIndex, Time, Timeout, Vote};
+
+use crate::leader::leader_of;
+use crate::ready::{Outbound, Ready, To};
+use crate::replica::Own;
+use crate::tally::{Counted, MAX_VIEWS_AHEAD};
+use crate::{Application, Check, Evidence, Fatal, Message, Proposal, Refusal, Replica};
+
+/// A block may be this far ahead of a voter's clock; the voter waits for it. What is further ahead
+/// is not voted for.
+pub const MAX_CLOCK_LEAD: Duration = Duration::from_secs(1);
+
+/// Proposals kept: the current view's, late ones whose blocks may still be certified, and earlier
+/// ones to recognise a second of the same view.
+pub const MAX_PROPOSALS: usize = 16;
+
+impl<A: Application> Replica<A> {
+    /// A proposal came.
+    pub(crate) fn on_proposal(
+        &mut self,
+        now: Time,
+        from: MemberIndex,
+        proposal: Proposal,
+        out: &mut Ready,
+    ) -> Result<(), Refusal> {
+        let view = proposal.view();
+        let expected = leader_of(&self.context().committee, view);
+        if proposal.proposer() != expected {
+            return Err(Refusal::NotLeader {
+                view,
+                got: proposal.proposer(),
+                expected,
+            });
+        }
+        self.on_qc(now, &proposal.justify, out);
+        if let Some(tc) = &proposal.entered_by {
+            self.on_tc(now, tc, out);
+        }
+        assert!(
+            self.view() >= view,
+            "a proposal shows how its view was entered"
+        );
+        if view <= self.committed().header().view {
+            return Err(Refusal::Old { got: view });
+        }
+        if let Some(first) = self.proposals.get(&view) {
+            if first.block.id() == proposal.block.id() {
+                return Ok(());
+            }
+            if expected == self.me() {
+                out.stop = Some(Fatal::SecondCopy { view });
+            }
+            let pair = Box::new([first.clone(), proposal]);
+            out.evidence.push(Evidence::Proposals(pair));
+            return Err(Refusal::SecondProposal { view });
+        }
+        if !self.tree.contains(&proposal.justify.block) {
+            self.fetch.hint(from);
+        }
+        self.keep_proposal(proposal);
+        Ok(())
+    }
+
+    pub(crate) fn keep_proposal(&mut self, proposal: Proposal) {
+        self.proposals.insert(proposal.view(), proposal);
+        if self.proposals.len() > MAX_PROPOSALS {
+            self.proposals.pop_first();
+        }
+        assert!(self.proposals.len() <= MAX_PROPOSALS);
+    }
+
+    /// Puts proposed blocks into the tree whose parents have come. True if any went in.
+    pub(crate) fn insert_proposed(&mut self, now: Time, out: &mut Ready) -> bool {
+        let ready: Vec<Proposal> = self
+            .proposals
+            .values()
+            .filter(|p| self.tree.contains(&p.justify.block) && !self.tree.contains(&p.block.id()))
+            .filter(|p| !self.misfits.contains(&p.block.id()))
+            .cloned()
+            .collect();
+        let mut any = false;
+        for proposal in ready {
+            match self.insert(now, proposal.linked().into(), false, out) {
+                Ok(inserted) => any |= inserted,
+                Err(refusal) => {
+                    self.misfits.insert(proposal.block.id());
+                    while self.misfits.len() > MAX_PROPOSALS {
+                        self.misfits.pop_first();
+                    }
+                    out.refused.push((proposal.proposer(), refusal));
+                }
+            }
+        }
+        any
+    }
+
+    /// Votes for the current view's block if it is here and may be voted for. True if it did.
+    pub(crate) fn try_vote(&mut self, now: Time, out: &mut Ready) -> bool {
+        let view = self.view();
+        let Some(proposal) = self.proposals.get(&view).cloned() else {
+            return false;
+        };
+        let decided = self.turned_down == Some(view) || !self.tree.contains(&proposal.block.id());
+        if decided || self.safety.may_vote(view, &proposal).is_err() {
+            return false;
+        }
+        match self.judge(now, &proposal) {
+            Ok(true) => {
+                self.cast_vote(&proposal, out);
+                true
+            }
+            Ok(false) => false,
+            Err(refusal) => {
+                self.turned_down = Some(view);
+                out.refused.push((proposal.proposer(), refusal));
+                false
+            }
+        }
+    }
+
+    /// Vote for it now (true), perhaps later (false), or never (the reason).
+    fn judge(&mut self, now: Time, proposal: &Proposal) -> Result<bool, Refusal> {
+        let time = proposal.block.header().time;
+        if time > now.after(MAX_CLOCK_LEAD) {
+            return Err(Refusal::TimeTooFarAhead);
+        }
+        let link = self
+            .tree
+            .get(&proposal.block.id())
+            .expect("asked only for blocks in the tree");
+        self.tree.check_executed(link)?;
+        if time > now {
+            self.wake(time);
+            return Ok(false);
+        }
+        match self.application.check(now, &proposal.block) {
+            Check::Accept => Ok(true),
+            Check::Hold => Ok(false),
+            Check::Refuse(reason) => Err(Refusal::Application(reason)),
+        }
+    }
+
+    /// Signs the vote and logs the block with all its ancestors, so that what is certified can be
+    /// rebuilt from the disks of its voters alone.
+    pub(crate) fn cast_vote(&mut self, proposal: &Proposal, out: &mut Ready) {
+        let view = self.view();
+        let vote = self
+            .safety
+            .vote(view, proposal)
+            .expect("asked may_vote or may_propose in this very step");
+        self.write_path(&proposal.block.id(), out);
+        self.held.push(Outbound {
+            to: To::All,
+            message: Message::Vote(vote.clone()),
+        });
+        self.signed.push(Own::Vote(vote));
+    }
+
+    /// A vote came.
+    pub(crate) fn on_vote(&mut self, vote: Vote, out: &mut Ready) -> Result<(), Refusal> {
+        if vote.author == self.me() {
+            self.check_own_vote(&vote, out);
+            return Ok(());
+        }
+        let current = self.view();
+        if vote.view > current.plus(MAX_VIEWS_AHEAD) {
+            return Err(Refusal::TooFarAhead {
+                got: vote.view,
+                current,
+            });
+        }
+        self.count(Own::Vote(vote), out)
+    }
+
+    /// Gives up on the current view, once; says it to everybody.
+    pub(crate) fn give_up(&mut self) {
+        let view = self.view();
+        if self.safety.record().last_timed_out_view() == view {
+            return;
+        }
+        // A vote of a later view than the current one cannot exist, and the other conditions
+        // follow from how views are entered; so the rule refuses nothing here.
+        let timeout = self
+            .safety
+            .time_out(view)
+            .expect("the current view may always be given up once");
+        self.held.push(Outbound {
+            to: To::All,
+            message: Message::Timeout(Box::new(timeout.clone())),
+        });
+        self.signed.push(Own::Timeout(timeout));
+    }
+
+    /// A timeout came. It carries what its author knows, which is taken first.
+    pub(crate) fn on_timeout(
+        &mut self,
+        now: Time,
+        from: MemberIndex,
+        timeout: Timeout,
+        out: &mut Ready,
+    ) -> Result<(), Refusal> {
+        if timeout.author == self.me() {
+            self.check_own_timeout(&timeout, out);
+            return Ok(());
+        }
+        self.on_qc(now, &timeout.high_qc, out);
+        if let Some(tc) = &timeout.entered_by {
+            self.on_tc(now, tc, out);
+        }
+        assert!(
+            self.view() >= timeout.view,
+            "a timeout shows how its view was entered"
+        );
+        if timeout.view < self.view() {
+            self.help(now, from, out);
+            return Err(Refusal::Old { got: timeout.view });
+        }
+        self.count(Own::Timeout(timeout), out)
+    }
+
+    /// Joins when so many have given up that one of them is correct.
+    pub(crate) fn join_timeouts(&mut self) {
+        let view = self.view();
+        if self.tally.timeouts_for(view) >= self.context().committee.join_threshold() {
+            self.give_up();
+        }
+    }
+
+    /// Puts a statement into the tally.
+    pub(crate) fn count(&mut self, statement: Own, out: &mut Ready) -> Result<(), Refusal> {
+        let counted = match statement {
+            Own::Vote(vote) => self.tally.add_vote(vote),
+            Own::Timeout(timeout) => self.tally.add_timeout(timeout),
+        };
+        match counted {
+            Counted::New | Counted::Repeat => Ok(()),
+            Counted::Conflict(evidence, refusal) => {
+                out.evidence.push(evidence);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Only this replica has its key, so a vote it has no record of means a second copy or an old
+    /// disk. Votes before the last one are not remembered and cannot be judged.
+    fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
+        let record = self.safety.record();
+        let ours = match &record.last_voted {
+            Some(last) if last.view == vote.view => last.block == vote.block,
+            _ => vote.view < record.last_voted_view(),
+        };
+        if !ours {
+            out.stop = Some(Fatal::SecondCopy { view: vote.view });
+        }
+    }
+
+    fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
+        let record = self.safety.record();
+        let ours = match &record.last_timed_out {
+            Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
+            _ => timeout.view < record.last_timed_out_view(),
+        };
+        if !ours {
+            out.stop = Some(Fatal::SecondCopy { view: timeout.view });
+        }
+    }
+}
