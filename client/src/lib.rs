@@ -7,7 +7,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+mod key_file;
+mod keystore;
 pub mod network_file;
 pub mod rpc;
+mod transaction;
 
 pub use client::{Blocks, CallError, Client, DEFAULT_DEADLINE};
+pub use key_file::{Cost, KeyFile, KeyFileError, generate};
+pub use keystore::{Keystore, KeystoreError};
+pub use transaction::{DEFAULT_LIFETIME, SignedTransaction, Transfer};
