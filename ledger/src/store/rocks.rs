@@ -110,7 +110,7 @@ impl Store for RocksStore {
             Durability::Buffered => &self.buffered,
         };
         self.database
-            .write_opt(&batch, options)
+            .write_opt(batch, options)
             .map_err(failed("write"))
     }
 
