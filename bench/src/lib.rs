@@ -7,10 +7,12 @@
 //! claimed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod load;
 pub mod manifest;
 pub mod measure;
 pub mod model;
 pub mod plot;
+pub mod processes;
 pub mod random;
 pub mod report;
 pub mod scenario;
