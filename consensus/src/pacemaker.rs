@@ -147,8 +147,9 @@ impl Pacemaker {
             self.deadline = None;
             self.expired = true;
         }
-        let resend = self.resend_at.is_some_and(|at| now >= at);
-        if resend {
+        // Giving up is said to everybody anyway, so the next repeat is one interval later.
+        let resend = !expired && self.resend_at.is_some_and(|at| now >= at);
+        if expired || resend {
             self.resend_at = Some(now.after(self.config.resend));
         }
         Due { expired, resend }
@@ -209,7 +210,7 @@ mod tests {
         let due: Vec<_> = (0..=20)
             .filter(|tick| p.due(at(tick * 100)).resend)
             .collect();
-        assert_eq!(due, [5, 10, 15, 20]);
+        assert_eq!(due, [10, 15, 20], "at 500 ms the view expires");
     }
 
     #[test]

@@ -321,7 +321,7 @@ impl<A: Application> Replica<A> {
     }
 
     pub(crate) fn statements_are_durable(&self) -> bool {
-        self.unsynced.is_empty()
+        self.signed.is_empty() && self.unsynced.is_empty()
     }
 
     /// Which member this is.

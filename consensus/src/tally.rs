@@ -85,6 +85,13 @@ impl Tally {
         Counted::New
     }
 
+    /// Was this author's timeout for this view, or a later one, counted already?
+    pub(crate) fn has_timeout(&self, timeout: &Timeout) -> bool {
+        self.timeouts
+            .get(&timeout.author)
+            .is_some_and(|earlier| earlier.view >= timeout.view)
+    }
+
     /// The certificate of the highest view at or above `from` for which a quorum of votes is here.
     pub(crate) fn quorum_certificate(
         &self,

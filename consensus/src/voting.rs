@@ -216,11 +216,18 @@ impl<A: Application> Replica<A> {
             self.view() >= timeout.view,
             "a timeout shows how its view was entered"
         );
-        if timeout.view < self.view() {
-            self.help(now, from, out);
-            return Err(Refusal::Old { got: timeout.view });
+        let view = timeout.view;
+        let known = self.tally.has_timeout(&timeout);
+        self.count(Own::Timeout(timeout), out)?;
+        if view < self.view() {
+            // The last of a quorum's timeouts come after the view is left; one that is repeated, or
+            // older still, shows that its sender was left behind.
+            if known || !self.view().follows(view) {
+                self.help(now, from, out);
+            }
+            return Err(Refusal::Old { got: view });
         }
-        self.count(Own::Timeout(timeout), out)
+        Ok(())
     }
 
     /// Joins when so many have given up that one of them is correct.

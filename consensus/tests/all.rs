@@ -1,0 +1,6 @@
+//! Replicas talking to each other in a world of their own.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod paper;
+mod scripts;

@@ -1,0 +1,10 @@
+//! A committee in virtual time: an application that orders numbers, disks that lose what was not
+//! synced, and a network whose messages a test can drop.
+
+mod application;
+mod byzantine;
+mod disk;
+mod world;
+
+pub(crate) use application::Numbers;
+pub(crate) use world::{Sent, World};
