@@ -7,13 +7,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+mod journal;
 mod key_file;
 mod keystore;
 pub mod network_file;
+mod proof;
 pub mod rpc;
+mod send;
 mod transaction;
 
 pub use client::{Blocks, CallError, Client, DEFAULT_DEADLINE};
+pub use journal::{Entry, Journal, JournalError};
 pub use key_file::{Cost, KeyFile, KeyFileError, generate};
 pub use keystore::{Keystore, KeystoreError};
+pub use proof::{
+    CertifiedReceipt, FinalReceipt, Link, MAX_CERTIFIED_RECEIPT_BYTES, ProofFault, ReceiptFile,
+    Verified, epoch_context,
+};
+pub use send::{Delivery, Outcome, Progress, Wait};
 pub use transaction::{DEFAULT_LIFETIME, SignedTransaction, Transfer};
