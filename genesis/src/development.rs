@@ -233,6 +233,24 @@ fn account_keys(seed: u64, shards: u16, accounts: u32) -> Vec<AccountKey> {
         .collect()
 }
 
+/// Largest number of an account that [`development_account`] computes; each costs a key or two.
+const MAX_NAMED_ACCOUNT: u32 = 100_000;
+
+/// The account of a name on the development network with this seed and number of shards, as
+/// [`Genesis::development`] makes it. None when it is no such name.
+pub fn development_account(seed: u64, shards: u16, name: &str) -> Option<AccountKey> {
+    let index = match PERSONAS.iter().position(|persona| *persona == name) {
+        Some(index) => u32::try_from(index).expect("ten personas"),
+        None => name.strip_prefix("account-")?.parse().ok()?,
+    };
+    if shards == 0 || index > MAX_NAMED_ACCOUNT {
+        return None;
+    }
+    let last = account_keys(seed, shards, index + 1).pop()?;
+    // "account-3" and "account-010" are not the names of anything.
+    (last.name == name).then_some(last)
+}
+
 /// The ed25519 public key of 32 secret bytes.
 pub fn network_public_key(seed: &[u8; 32]) -> [u8; 32] {
     ed25519_dalek::SigningKey::from_bytes(seed)

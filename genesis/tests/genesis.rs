@@ -349,6 +349,22 @@ fn personas_live_where_their_number_says() {
         }
         assert_eq!(keys.accounts[0].name, PERSONAS[0]);
         assert_eq!(keys.accounts[10].name, "account-10");
+        for account in &keys.accounts {
+            let again = lockstep_genesis::development_account(0, shards, &account.name).unwrap();
+            assert_eq!(again.account, account.account);
+        }
+        for name in [
+            "account-3",
+            "account-010",
+            "account-",
+            "mallory",
+            "account-4000000000",
+        ] {
+            assert!(
+                lockstep_genesis::development_account(0, shards, name).is_none(),
+                "{name}"
+            );
+        }
         let few = DevelopmentSpec {
             accounts: 10,
             ..spec
