@@ -24,6 +24,7 @@ mod ready;
 mod record;
 mod replica;
 mod safety;
+pub mod safety_file;
 mod tally;
 mod voting;
 

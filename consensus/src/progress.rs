@@ -201,7 +201,8 @@ impl<A: Application> Replica<A> {
         }
         let view = self.view();
         let record = self.safety.record();
-        let voted = record.last_voted.as_ref().filter(|vote| vote.view == view);
+        let voted = record.last_voted.as_ref();
+        let voted = voted.filter(|vote| vote.view == view && self.muted != Some(view));
         if let Some(vote) = voted {
             if let Some(proposal) = self.proposals.get(&view)
                 && proposal.proposer() == self.me()

@@ -108,6 +108,9 @@ pub struct Replica<A> {
     pub(crate) signed: Vec<Own>,
     /// Our own statements that count once they are on disk.
     unsynced: VecDeque<(LogPosition, Own)>,
+    /// The view of a vote from the safety record whose block the log lost before it was synced. The
+    /// vote never left, and must not, because its block is not on this disk.
+    pub(crate) muted: Option<View>,
     /// A held block's time, when that is what a vote waits for.
     wake: Option<Time>,
     /// What recovery found to do, for the first step.
@@ -157,12 +160,33 @@ impl<A: Application> Replica<A> {
             held: Vec::new(),
             signed: Vec::new(),
             unsynced: VecDeque::new(),
+            muted: None,
             wake: None,
             early: Ready::default(),
             stopped: None,
         };
         replica.read_log(recovered.blocks)?;
+        replica.recall();
         Ok(replica)
+    }
+
+    /// Counts what was signed before the restart: it is on disk. Where exactly a quorum is left, no
+    /// certificate would ever be formed without.
+    fn recall(&mut self) {
+        let record = self.safety.record().clone();
+        let end = record.log_end;
+        let anchor = self.committed().header().height;
+        if end.height > anchor && !self.tree.contains(&end.block) {
+            self.muted = record.last_voted.as_ref().map(|vote| vote.view);
+        }
+        let vote = record.last_voted.map(Own::Vote);
+        let vote = vote.filter(|_| self.muted.is_none());
+        let timeout = record.last_timed_out.map(Own::Timeout);
+        for own in vote.into_iter().chain(timeout) {
+            let mut out = Ready::default();
+            let counted = self.count(own, &mut out);
+            assert_eq!(counted, Ok(()), "nothing was counted before");
+        }
     }
 
     fn read_log(&mut self, blocks: Vec<LinkedBlock>) -> Result<(), Fatal> {

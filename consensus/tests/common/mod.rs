@@ -3,8 +3,11 @@
 
 mod application;
 mod byzantine;
+mod chaos;
 mod disk;
 mod world;
 
 pub(crate) use application::Numbers;
-pub(crate) use world::{Sent, World};
+pub(crate) use application::{POISON, WITHHELD};
+pub(crate) use chaos::{Chaos, Random};
+pub(crate) use world::{Sent, World, member};

@@ -16,6 +16,7 @@ use lockstep_types::{
 };
 
 use super::Numbers;
+use super::chaos::Chaos;
 use super::disk::Disk;
 
 /// A message on the wire.
@@ -58,6 +59,8 @@ pub(crate) struct World {
     events: BTreeMap<(Time, u64), Event>,
     next_event: u64,
     drops: Vec<Drop>,
+    /// With chance instead of the fixed delay.
+    pub(crate) chaos: Option<Chaos>,
     /// Every message put on the wire, dropped ones included.
     pub(crate) wire: Vec<Sent>,
     pub(crate) commits: Vec<Vec<(Time, CommittedBlock)>>,
@@ -108,6 +111,7 @@ impl World {
             events: BTreeMap::new(),
             next_event: 0,
             drops: Vec::new(),
+            chaos: None,
             wire: Vec::new(),
             commits: vec![Vec::new(); size],
             evidence: Vec::new(),
@@ -199,6 +203,19 @@ impl World {
                         peer: member(index),
                     },
                 );
+            }
+        }
+    }
+
+    pub(crate) fn is_running(&self, index: usize) -> bool {
+        self.replicas[index].is_some()
+    }
+
+    /// Connections are made anew.
+    pub(crate) fn connect_all(&mut self) {
+        for index in 0..self.size() {
+            for peer in (0..self.size()).filter(|peer| *peer != index) {
+                self.step(index, Input::Connected { peer: member(peer) });
             }
         }
     }
@@ -423,8 +440,15 @@ impl World {
         };
         let lost = self.drops.iter().any(|lost| lost(&sent));
         self.wire.push(sent.clone());
-        if !lost {
-            self.schedule(self.now.after(self.delay), Event::Deliver(sent));
+        if lost {
+            return;
+        }
+        let delays = match &mut self.chaos {
+            None => vec![self.delay],
+            Some(chaos) => chaos.delays(),
+        };
+        for delay in delays {
+            self.schedule(self.now.after(delay), Event::Deliver(sent.clone()));
         }
     }
 
