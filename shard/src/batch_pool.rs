@@ -1,0 +1,141 @@
+//! Batches this replica holds: waiting to be listed, listed in an undecided block, or committed and
+//! not yet executed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lockstep_types::{BatchDigest, MemberIndex, WindowNumber};
+
+use crate::Batch;
+
+/// Batches of one author that wait to be listed. At 512 transactions each this is more than a
+/// second of work; an author that is further ahead has to wait.
+pub const MAX_WAITING_PER_AUTHOR: usize = 256;
+
+/// Bodies kept beyond those waiting: listed ones that execution has not reached.
+pub const MAX_BODIES: usize = 8_192;
+
+/// The batches of one replica.
+#[derive(Debug, Default)]
+pub struct BatchPool {
+    bodies: BTreeMap<BatchDigest, Arc<Batch>>,
+    /// Per author, in the order it packed them.
+    waiting: BTreeMap<MemberIndex, BTreeMap<u64, BatchDigest>>,
+    /// Digests in committed blocks of the open window and the one before.
+    listed: BTreeMap<WindowNumber, BTreeSet<BatchDigest>>,
+}
+
+/// Why a batch is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// It is here already.
+    #[error("the batch is here already")]
+    Known,
+    /// Its author has too many waiting.
+    #[error("{MAX_WAITING_PER_AUTHOR} batches of its author are waiting")]
+    TooMany,
+    /// Its author used the sequence number for another batch.
+    #[error("a second batch with sequence number {0}")]
+    Sequence(u64),
+}
+
+impl BatchPool {
+    /// Keeps a checked batch.
+    ///
+    /// # Errors
+    /// Why not. A batch that a block is waiting for is `wanted` and always kept.
+    pub fn insert(&mut self, batch: Arc<Batch>, wanted: bool) -> Result<(), NotKept> {
+        let digest = batch.digest();
+        if self.bodies.contains_key(&digest) {
+            return Err(NotKept::Known);
+        }
+        if self.is_listed(&digest) {
+            // Committed; its body is only missing for execution.
+            self.bodies.insert(digest, batch);
+            return Ok(());
+        }
+        let (author, sequence) = (batch.header.author, batch.header.sequence);
+        let queue = self.waiting.entry(author).or_default();
+        if !wanted && (queue.len() >= MAX_WAITING_PER_AUTHOR || self.bodies.len() >= MAX_BODIES) {
+            return Err(NotKept::TooMany);
+        }
+        if !wanted && queue.contains_key(&sequence) {
+            return Err(NotKept::Sequence(sequence));
+        }
+        queue.entry(sequence).or_insert(digest);
+        self.bodies.insert(digest, batch);
+        Ok(())
+    }
+
+    /// A body.
+    pub fn get(&self, digest: &BatchDigest) -> Option<&Arc<Batch>> {
+        self.bodies.get(digest)
+    }
+
+    /// Is the batch in a committed block of the last two windows?
+    pub fn is_listed(&self, digest: &BatchDigest) -> bool {
+        self.listed.values().any(|listed| listed.contains(digest))
+    }
+
+    /// Batches that wait to be listed, one author after the other in turn, so that a block's room
+    /// is shared evenly.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        let mut turns: Vec<_> = self.waiting.values().map(|queue| queue.values()).collect();
+        let mut next = 0;
+        core::iter::from_fn(move || {
+            while !turns.is_empty() {
+                next %= turns.len();
+                if let Some(digest) = turns[next].next() {
+                    next += 1;
+                    return Some(self.bodies.get(digest).expect("what waits has a body"));
+                }
+                drop(turns.remove(next));
+            }
+            None
+        })
+    }
+
+    /// How many of an author's batches wait.
+    pub fn waiting_of(&self, author: MemberIndex) -> usize {
+        self.waiting.get(&author).map_or(0, BTreeMap::len)
+    }
+
+    /// A committed block of window `window` lists `digest`.
+    pub fn on_listed(&mut self, window: WindowNumber, digest: BatchDigest) {
+        self.listed.entry(window).or_default().insert(digest);
+        let Some(batch) = self.bodies.get(&digest) else {
+            return;
+        };
+        if let Some(queue) = self.waiting.get_mut(&batch.header.author) {
+            queue.retain(|_, waiting| *waiting != digest);
+        }
+    }
+
+    /// Execution has a hold of the body.
+    pub fn on_executing(&mut self, digest: &BatchDigest) {
+        self.bodies.remove(digest);
+    }
+
+    /// Window `open` has opened on the committed chain: forgets batches that can no longer be
+    /// listed, and returns those of `author`.
+    pub fn on_window(&mut self, open: WindowNumber, author: MemberIndex) -> Vec<Arc<Batch>> {
+        let oldest = open.previous().unwrap_or(WindowNumber::ZERO);
+        self.listed = self.listed.split_off(&oldest);
+        let mut returned = Vec::new();
+        let bodies = &mut self.bodies;
+        for (member, queue) in &mut self.waiting {
+            queue.retain(|_, digest| {
+                let batch = bodies.get(digest).expect("what waits has a body");
+                if batch.header.window >= oldest {
+                    return true;
+                }
+                let batch = bodies.remove(digest).expect("looked up above");
+                if *member == author {
+                    returned.push(batch);
+                }
+                false
+            });
+        }
+        returned
+    }
+}

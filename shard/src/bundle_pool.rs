@@ -1,0 +1,182 @@
+//! Records and bundles a shard replica holds: what other shards have certified, and the entries
+//! that prove to be theirs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use lockstep_ledger::{Bundle, MAX_CERTIFIED_ROOTS};
+use lockstep_types::{Digest, MerkleRoot, ShardId, WindowNumber};
+
+use crate::CertifiedRecord;
+
+/// Bundles that came before the record that certifies them. They come from members of other
+/// shards, so the oldest makes room.
+pub const MAX_UNPROVEN: usize = 256;
+
+/// Proven bundles of one source that wait to be listed or executed.
+pub const MAX_PROVEN_PER_SOURCE: usize = 64;
+
+/// Records that may be held ahead of the chain. A replica that is further behind fetches them as
+/// it goes.
+pub const MAX_RECORDS_AHEAD: u64 = 64;
+
+#[derive(Clone, Copy, Debug)]
+struct Certified {
+    record: WindowNumber,
+    root: MerkleRoot,
+    /// Entries for us under that root.
+    count: u64,
+}
+
+/// Held records and bundles of one shard replica.
+#[derive(Debug)]
+pub struct BundlePool {
+    shard: ShardId,
+    records: BTreeMap<WindowNumber, Arc<CertifiedRecord>>,
+    certified: BTreeMap<ShardId, BTreeMap<WindowNumber, Certified>>,
+    unproven: VecDeque<Arc<Bundle>>,
+    proven: BTreeMap<ShardId, BTreeMap<u64, (Digest, Arc<Bundle>)>>,
+    /// Bundles that undecided or unexecuted blocks list, by digest.
+    by_digest: BTreeMap<Digest, Arc<Bundle>>,
+}
+
+impl BundlePool {
+    /// An empty one.
+    pub fn new(shard: ShardId) -> Self {
+        BundlePool {
+            shard,
+            records: BTreeMap::new(),
+            certified: BTreeMap::new(),
+            unproven: VecDeque::new(),
+            proven: BTreeMap::new(),
+            by_digest: BTreeMap::new(),
+        }
+    }
+
+    /// A held record.
+    pub fn record(&self, number: WindowNumber) -> Option<&Arc<CertifiedRecord>> {
+        self.records.get(&number)
+    }
+
+    /// Keeps a record, and returns the bundles that it proves. False when it was here.
+    pub fn add_record(&mut self, record: Arc<CertifiedRecord>) -> Vec<Arc<Bundle>> {
+        let number = record.record.number;
+        for outbox in record.record.outboxes_for(self.shard) {
+            let certified = Certified {
+                record: number,
+                root: outbox.outbox_root,
+                count: outbox.flow.map_or(0, |flow| flow.sent_count),
+            };
+            let roots = self.certified.entry(outbox.source).or_default();
+            roots.entry(outbox.window).or_insert(certified);
+            if roots.len() > 2 * MAX_CERTIFIED_ROOTS {
+                roots.pop_first();
+            }
+        }
+        self.records.insert(number, record);
+        let waiting = core::mem::take(&mut self.unproven);
+        waiting
+            .into_iter()
+            .filter_map(|bundle| self.add(bundle))
+            .collect()
+    }
+
+    /// Keeps a bundle. Returns it when it is new and proven: then it must be logged.
+    pub fn add(&mut self, bundle: Arc<Bundle>) -> Option<Arc<Bundle>> {
+        if bundle.destination != self.shard {
+            return None;
+        }
+        let roots = self.certified.get(&bundle.source);
+        let Some(certified) = roots.and_then(|roots| roots.get(&bundle.window)) else {
+            let newest = roots.and_then(|roots| roots.last_key_value());
+            if newest.is_none_or(|(window, _)| bundle.window > *window) {
+                self.unproven.push_back(bundle);
+                if self.unproven.len() > MAX_UNPROVEN {
+                    self.unproven.pop_front();
+                }
+            }
+            return None;
+        };
+        let proven = self.proven.entry(bundle.source).or_default();
+        let longer = proven
+            .get(&bundle.from)
+            .is_none_or(|(_, held)| held.to() < bundle.to());
+        if !longer || proven.len() >= MAX_PROVEN_PER_SOURCE {
+            return None;
+        }
+        bundle.verify(&certified.root).ok()?;
+        let digest = bundle.digest();
+        proven.insert(bundle.from, (digest, bundle.clone()));
+        self.by_digest.insert(digest, bundle.clone());
+        Some(bundle)
+    }
+
+    /// Keeps a bundle that a block lists, whether or not it is the one we would list.
+    pub fn add_listed(&mut self, bundle: Arc<Bundle>) -> Option<Arc<Bundle>> {
+        let known = self.certified.get(&bundle.source)?.get(&bundle.window)?;
+        bundle.verify(&known.root).ok()?;
+        self.by_digest
+            .insert(bundle.digest(), bundle.clone())
+            .is_none()
+            .then_some(bundle)
+    }
+
+    /// A bundle that a block lists.
+    pub fn by_digest(&self, digest: &Digest) -> Option<&Arc<Bundle>> {
+        self.by_digest.get(digest)
+    }
+
+    /// May `bundle` be credited where `applied` is the newest record applied? The record that
+    /// certifies it must be, and must be young enough that the ledger still keeps the root.
+    pub fn is_certified(&self, bundle: &Bundle, applied: WindowNumber) -> bool {
+        let known = self
+            .certified
+            .get(&bundle.source)
+            .and_then(|r| r.get(&bundle.window));
+        known.is_some_and(|certified| {
+            certified.record <= applied
+                && applied.since(certified.record) < MAX_CERTIFIED_ROOTS as u64
+        })
+    }
+
+    /// The proven bundle that continues a source at watermark `from`.
+    pub fn next(
+        &self,
+        source: ShardId,
+        from: u64,
+        applied: WindowNumber,
+    ) -> Option<(Digest, &Arc<Bundle>)> {
+        let (digest, bundle) = self.proven.get(&source)?.get(&from)?;
+        self.is_certified(bundle, applied)
+            .then_some((*digest, bundle))
+    }
+
+    /// Sources whose certified outbox holds more for us than `consumed` says, once record
+    /// `applied` is applied.
+    pub fn owing<'a>(
+        &'a self,
+        consumed: &'a BTreeMap<ShardId, u64>,
+        applied: WindowNumber,
+    ) -> impl Iterator<Item = (ShardId, u64)> + 'a {
+        self.certified.iter().filter_map(move |(source, roots)| {
+            let from = consumed.get(source).copied().unwrap_or(0);
+            let newest = roots
+                .values()
+                .rev()
+                .find(|certified| certified.record <= applied)?;
+            (newest.count > from).then_some((*source, from))
+        })
+    }
+
+    /// Everything up to these watermarks is credited and executed.
+    pub fn on_executed(&mut self, consumed: &BTreeMap<ShardId, u64>, applied: WindowNumber) {
+        for (source, bundles) in &mut self.proven {
+            let from = consumed.get(source).copied().unwrap_or(0);
+            *bundles = bundles.split_off(&from);
+        }
+        self.by_digest
+            .retain(|_, bundle| bundle.to() > consumed.get(&bundle.source).copied().unwrap_or(0));
+        let oldest = WindowNumber::new(applied.get().saturating_sub(MAX_CERTIFIED_ROOTS as u64));
+        self.records = self.records.split_off(&oldest);
+    }
+}

@@ -1,0 +1,172 @@
+//! Executes committed blocks, one after the other, beside consensus: a pure machine of its own, so
+//! that running a block never delays a vote.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_genesis::Genesis;
+use lockstep_ledger::{
+    BlockInput, Bundle, Ledger, LedgerConfig, LedgerError, Store, TrieDone, TrieJob, Write,
+};
+use lockstep_types::{CommitteeId, ShardId};
+
+use crate::Checkpoint;
+use crate::log::{write_anchor, write_checkpoint, write_committed};
+use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
+
+/// Runs the jobs of a state root, in any order or in parallel, and returns their results.
+pub type RunJobs<'a> = dyn FnMut(Vec<TrieJob>) -> Vec<TrieDone> + 'a;
+
+/// Runs the jobs one after the other.
+pub fn run_in_order(jobs: Vec<TrieJob>) -> Vec<TrieDone> {
+    jobs.into_iter().map(TrieJob::run).collect()
+}
+
+/// What executing a block asks its host to do.
+#[derive(Debug)]
+pub struct Execution {
+    /// For the member, and for whoever follows the chain.
+    pub executed: ExecutedBlock,
+    /// The state part of the store, in one atomic write; it need not be synced.
+    pub writes: Vec<Write>,
+}
+
+/// The execution of one shard's chain.
+#[derive(Debug)]
+pub struct Executor {
+    genesis: Arc<Genesis>,
+    shard: ShardId,
+    ledger: Ledger,
+    /// Up to where entries were sent ahead to each shard since the start.
+    pushed: BTreeMap<ShardId, u64>,
+}
+
+impl From<LedgerError> for Fatal {
+    fn from(error: LedgerError) -> Self {
+        Fatal::Ledger(error.to_string())
+    }
+}
+
+impl Executor {
+    /// Loads the state that the store has reached.
+    ///
+    /// # Errors
+    /// When the store fails, is damaged, or holds a state that breaks an invariant.
+    pub fn load(genesis: Arc<Genesis>, shard: ShardId, store: &dyn Store) -> Result<Self, Fatal> {
+        let config = LedgerConfig {
+            genesis: genesis.hash(),
+            shard,
+            shards: genesis.shard_count(),
+            minimum_balance: genesis.limits.minimum_balance,
+            account_window_limit: genesis.limits.account_window_limit,
+            pair_cap: genesis.limits.pair_cap,
+        };
+        assert!(
+            genesis.has(CommitteeId::Shard(shard)),
+            "the chain has this shard"
+        );
+        let ledger = Ledger::load(config, &genesis.allocations(), store)?;
+        Ok(Executor {
+            genesis,
+            shard,
+            ledger,
+            pushed: BTreeMap::new(),
+        })
+    }
+
+    /// The ledger, for reading.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Executes the next block.
+    ///
+    /// # Errors
+    /// When an invariant of the ledger breaks. The member must stop.
+    pub fn step(&mut self, block: ExecuteBlock, run: &mut RunJobs<'_>) -> Result<Execution, Fatal> {
+        let header = block.link.block.header();
+        let height = header.height;
+        assert!(height.follows(self.ledger.height()), "blocks come in order");
+        let outboxes = block
+            .record
+            .as_ref()
+            .map(|record| record.record.outboxes_for(self.shard));
+        let bundles: Vec<&Bundle> = block.bundles.iter().map(|bundle| &**bundle).collect();
+        let mut transactions = block.batches.iter().flat_map(|batch| &batch.transactions);
+        let outcome = self.ledger.execute(BlockInput {
+            height,
+            // A seal at depth ≥ 1 opens the next window, but still belongs to the one it ends.
+            window: block.place.seal.unwrap_or(block.place.window.number),
+            record: outboxes.as_deref(),
+            bundles: &bundles,
+            transactions: &mut transactions,
+            seal: block.place.seal,
+        });
+        if let Some(broken) = outcome.broken {
+            return Err(Fatal::Ledger(broken.to_string()));
+        }
+        let mut writes = outcome.writes;
+        let checkpoint = outcome.seal.map(|pending| {
+            let (seal, seal_writes) = self.ledger.finish_seal(run(pending.jobs));
+            writes.extend(seal_writes);
+            let checkpoint = Checkpoint {
+                shard: self.shard,
+                epoch: header.epoch,
+                block: block.link.block.id(),
+                record: block.place.window.record,
+                seal,
+            };
+            writes.push(write_checkpoint(&checkpoint));
+            checkpoint
+        });
+        writes.extend(write_committed(&block.link, &block.proof));
+        writes.push(write_anchor(&block.link, &*block.place));
+        let bundles = if block.record.is_some() {
+            self.entries_to_push()
+        } else {
+            Vec::new()
+        };
+        let executed = ExecutedBlock {
+            height,
+            digest: outcome.digest,
+            receipts: Arc::new(outcome.receipts),
+            skipped: outcome.skipped,
+            checkpoint,
+            bundles,
+            record: block.record,
+            proof: block.proof,
+            place: block.place,
+            link: block.link,
+        };
+        Ok(Execution { executed, writes })
+    }
+
+    /// Bundles of the entries that have just been certified, for every destination.
+    fn entries_to_push(&mut self) -> Vec<Arc<Bundle>> {
+        let most = self.genesis.limits.bundle_entries as usize;
+        let mut bundles = Vec::new();
+        for destination in self.ledger.destinations() {
+            let provable = self.ledger.provable(destination);
+            let pushed = self.pushed.entry(destination).or_insert(0);
+            let mut from = provable.start.max(*pushed);
+            while let Some(bundle) = self.ledger.bundle(destination, from, most) {
+                if bundle.entries.is_empty() {
+                    break;
+                }
+                from = bundle.to();
+                bundles.push(Arc::new(bundle));
+            }
+            *pushed = from.max(*pushed);
+        }
+        bundles
+    }
+
+    /// The next entries for a shard that asks, from its watermark on.
+    pub fn entries(&self, destination: ShardId, from: u64) -> Option<Bundle> {
+        self.ledger.bundle(
+            destination,
+            from,
+            self.genesis.limits.bundle_entries as usize,
+        )
+    }
+}

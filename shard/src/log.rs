@@ -1,0 +1,359 @@
+//! Where a member keeps what it must not lose, how it comes back from it, and how others' questions
+//! are answered from it.
+//!
+//! ```text
+//! blocks   'b' height (8, BE) block id (32)  → LinkedBlock, before any vote for it leaves
+//!          'c' height (8, BE)                → block id, once committed (state part)
+//!          'p' height (8, BE)                → CommitProof (state part)
+//! batches  digest (32)                       → Batch
+//! records  number (8, BE)                    → CertifiedRecord
+//! bundles  digest (32)                       → Bundle
+//! meta     'A'                               → Anchor: the newest block whose effects are stored
+//!          'K'                               → our newest Checkpoint (state part)
+//! ```
+//!
+//! The log part is written and synced before the messages that rest on it; the state part follows
+//! in its own time, and a restart executes the committed blocks above the anchor again.
+
+use std::sync::Arc;
+
+use lockstep_consensus::{self as consensus, SafetyRecord};
+use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
+use lockstep_types::{
+    BatchDigest, BlockId, CommitProof, Digest, Height, LinkedBlock, LogPosition, WindowNumber,
+    codec,
+};
+use parity_scale_codec::{Decode, DecodeAll, Encode};
+
+use crate::message::{Message, Request};
+use crate::payload::Payload;
+use crate::{Batch, CertifiedRecord, Checkpoint, Fatal};
+
+const BLOCK: u8 = b'b';
+const COMMITTED: u8 = b'c';
+const PROOF: u8 = b'p';
+const ANCHOR: &[u8] = b"A";
+const CHECKPOINT: &[u8] = b"K";
+
+/// Records read back at a start: those whose certified roots bundles may still be proven against.
+const RECORDS_READ: u64 = 2 * lockstep_ledger::MAX_CERTIFIED_ROOTS as u64;
+
+fn height_key(prefix: u8, height: Height) -> Vec<u8> {
+    [&[prefix][..], &height.get().to_be_bytes()].concat()
+}
+
+fn block_key(height: Height, id: &BlockId) -> Vec<u8> {
+    [&height_key(BLOCK, height)[..], id.as_bytes()].concat()
+}
+
+/// Logs a block.
+pub(crate) fn write_block(link: &LinkedBlock) -> Write {
+    let height = link.block.header().height;
+    Write::put(
+        Column::Blocks,
+        block_key(height, &link.block.id()),
+        link.encode(),
+    )
+}
+
+/// Logs a batch.
+pub(crate) fn write_batch(batch: &Batch) -> Write {
+    Write::put(Column::Batches, *batch.digest().as_bytes(), batch.encode())
+}
+
+/// Logs a record.
+pub(crate) fn write_record(record: &CertifiedRecord) -> Write {
+    let key = record.record.number.get().to_be_bytes();
+    Write::put(Column::Records, key, record.encode())
+}
+
+/// Logs a bundle.
+pub(crate) fn write_bundle(bundle: &Bundle) -> Write {
+    Write::put(
+        Column::Bundles,
+        *bundle.digest().as_bytes(),
+        bundle.encode(),
+    )
+}
+
+/// Logs the proof of a committed block.
+pub(crate) fn write_proof(proof: &CommitProof) -> Write {
+    Write::put(
+        Column::Blocks,
+        height_key(PROOF, proof.committed().height),
+        proof.encode(),
+    )
+}
+
+/// The state part of a committed block: that it is, and why.
+pub(crate) fn write_committed(link: &LinkedBlock, proof: &CommitProof) -> [Write; 2] {
+    let key = height_key(COMMITTED, link.block.header().height);
+    [
+        Write::put(Column::Blocks, key, link.block.id().encode()),
+        write_proof(proof),
+    ]
+}
+
+/// The state part of the newest block whose effects are stored.
+pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, place: &P) -> Write {
+    Write::put(Column::Meta, ANCHOR, (link, place).encode())
+}
+
+/// The state part of a seal: what there is to sign, should a crash come before it is sent.
+pub(crate) fn write_checkpoint(checkpoint: &Checkpoint) -> Write {
+    Write::put(Column::Meta, CHECKPOINT, checkpoint.encode())
+}
+
+/// Our newest checkpoint.
+pub(crate) fn read_checkpoint(store: &dyn Store) -> Result<Option<Checkpoint>, Fatal> {
+    let bytes = store.get(Column::Meta, CHECKPOINT)?;
+    bytes.map(|bytes| own(&bytes, "the checkpoint")).transpose()
+}
+
+fn own<T: DecodeAll>(bytes: &[u8], what: &str) -> Result<T, Fatal> {
+    codec::decode_own(bytes).map_err(|_| Fatal::Store(format!("{what} in the store is damaged")))
+}
+
+impl From<StoreError> for Fatal {
+    fn from(error: StoreError) -> Self {
+        Fatal::Store(error.to_string())
+    }
+}
+
+/// What a member finds on its disk.
+pub(crate) struct Found<P> {
+    pub(crate) anchor: LinkedBlock,
+    pub(crate) place: P,
+    pub(crate) blocks: Vec<LinkedBlock>,
+    pub(crate) batches: Vec<Arc<Batch>>,
+    pub(crate) bundles: Vec<Arc<Bundle>>,
+    pub(crate) records: Vec<Arc<CertifiedRecord>>,
+    pub(crate) log_end: LogPosition,
+}
+
+/// Reads the log above the newest block whose effects are stored.
+pub(crate) fn read<P: Decode>(
+    store: &dyn Store,
+    record: Option<&SafetyRecord>,
+    fresh: (LinkedBlock, P),
+) -> Result<Found<P>, Fatal> {
+    let (anchor, place): (LinkedBlock, P) = match store.get(Column::Meta, ANCHOR)? {
+        Some(bytes) => own(&bytes, "the anchor")?,
+        None => fresh,
+    };
+    let above = anchor.block.header().height.next();
+    let mut blocks = Vec::new();
+    let mut damaged = None;
+    store.scan(
+        Column::Blocks,
+        &height_key(BLOCK, above),
+        &mut |key, value| {
+            if key.first() != Some(&BLOCK) {
+                return false;
+            }
+            match own::<LinkedBlock>(value, "a block") {
+                Ok(block) => blocks.push(block),
+                Err(fatal) => damaged = Some(fatal),
+            }
+            damaged.is_none()
+        },
+    )?;
+    if let Some(fatal) = damaged {
+        return Err(fatal);
+    }
+    let mut found = Found {
+        anchor,
+        place,
+        batches: Vec::new(),
+        bundles: Vec::new(),
+        records: read_records(store)?,
+        log_end: record.map_or(LogPosition::START, |record| record.log_end.position),
+        blocks,
+    };
+    read_bodies(store, &mut found)?;
+    Ok(found)
+}
+
+fn read_records(store: &dyn Store) -> Result<Vec<Arc<CertifiedRecord>>, Fatal> {
+    let mut newest = None;
+    store.scan(Column::Records, &[], &mut |key, _| {
+        newest = key.try_into().ok().map(u64::from_be_bytes);
+        true
+    })?;
+    let Some(newest) = newest else {
+        return Ok(Vec::new());
+    };
+    let first = newest.saturating_sub(RECORDS_READ);
+    let mut records = Vec::new();
+    for number in first..=newest {
+        if let Some(bytes) = store.get(Column::Records, &number.to_be_bytes())? {
+            records.push(Arc::new(own(&bytes, "a record")?));
+        }
+    }
+    Ok(records)
+}
+
+fn read_bodies<P>(store: &dyn Store, found: &mut Found<P>) -> Result<(), Fatal> {
+    for link in &found.blocks {
+        let Ok(payload) = Payload::from_bytes(link.block.payload()) else {
+            continue;
+        };
+        for batch in &payload.batches {
+            if let Some(batch) = batch_in(store, &batch.digest)? {
+                found.batches.push(batch);
+            }
+        }
+        for bundle in &payload.bundles {
+            if let Some(bundle) = bundle_in(store, &bundle.digest)? {
+                found.bundles.push(bundle);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Digests listed by the anchor and its ancestors back to `since`, with their heights.
+pub(crate) fn listed_since(
+    store: &dyn Store,
+    anchor: &LinkedBlock,
+    mut wanted: impl FnMut(&LinkedBlock) -> bool,
+) -> Result<Vec<BatchDigest>, Fatal> {
+    let mut listed = Vec::new();
+    let mut at = anchor.clone();
+    while wanted(&at) {
+        if let Ok(payload) = Payload::from_bytes(at.block.payload()) {
+            listed.extend(payload.batches.iter().map(|batch| batch.digest));
+        }
+        let header = at.block.header();
+        let Some(below) = header.height.previous() else {
+            break;
+        };
+        let Some(bytes) = store.get(Column::Blocks, &block_key(below, &header.parent))? else {
+            break;
+        };
+        at = own(&bytes, "a block")?;
+    }
+    Ok(listed)
+}
+
+fn batch_in(store: &dyn Store, digest: &BatchDigest) -> Result<Option<Arc<Batch>>, Fatal> {
+    let bytes = store.get(Column::Batches, digest.as_bytes())?;
+    bytes
+        .map(|bytes| own(&bytes, "a batch").map(Arc::new))
+        .transpose()
+}
+
+fn bundle_in(store: &dyn Store, digest: &Digest) -> Result<Option<Arc<Bundle>>, Fatal> {
+    let bytes = store.get(Column::Bundles, digest.as_bytes())?;
+    bytes
+        .map(|bytes| own(&bytes, "a bundle").map(Arc::new))
+        .transpose()
+}
+
+/// What others may read of a member's store, and what a node shows its clients.
+pub struct Archive<'a>(&'a dyn Store);
+
+impl<'a> Archive<'a> {
+    /// Reads a store.
+    pub fn new(store: &'a dyn Store) -> Self {
+        Archive(store)
+    }
+
+    /// The committed block at a height.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn block(&self, height: Height) -> Result<Option<LinkedBlock>, Fatal> {
+        let Some(bytes) = self.0.get(Column::Blocks, &height_key(COMMITTED, height))? else {
+            return Ok(None);
+        };
+        let id: BlockId = own(&bytes, "a block id")?;
+        let bytes = self.0.get(Column::Blocks, &block_key(height, &id))?;
+        bytes.map(|bytes| own(&bytes, "a block")).transpose()
+    }
+
+    /// The proof that the block at a height is final.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn proof(&self, height: Height) -> Result<Option<CommitProof>, Fatal> {
+        let bytes = self.0.get(Column::Blocks, &height_key(PROOF, height))?;
+        bytes.map(|bytes| own(&bytes, "a proof")).transpose()
+    }
+
+    /// A record with its proof.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn record(&self, number: WindowNumber) -> Result<Option<CertifiedRecord>, Fatal> {
+        let bytes = self.0.get(Column::Records, &number.get().to_be_bytes())?;
+        bytes.map(|bytes| own(&bytes, "a record")).transpose()
+    }
+
+    /// A batch.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn batch(&self, digest: &BatchDigest) -> Result<Option<Arc<Batch>>, Fatal> {
+        batch_in(self.0, digest)
+    }
+
+    /// Answers a question of another replica. [`Request::Entries`] is the executor's to answer.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn answer(&self, request: &Request) -> Result<Vec<Message>, Fatal> {
+        match request {
+            Request::Batches(digests) => {
+                let found = digests.iter().map(|digest| batch_in(self.0, digest));
+                found
+                    .filter_map(|found| found.map(|b| b.map(Message::Batch)).transpose())
+                    .collect()
+            }
+            Request::Record(number) => Ok(self
+                .record(*number)?
+                .map(|r| Message::Record(Arc::new(r)))
+                .into_iter()
+                .collect()),
+            Request::Bundle(digest) => Ok(bundle_in(self.0, digest)?
+                .map(Message::Bundle)
+                .into_iter()
+                .collect()),
+            Request::Entries { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// Answers a request for committed blocks.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn answer_blocks(&self, request: &consensus::LogRequest) -> Result<Option<Message>, Fatal> {
+        let mut blocks = Vec::new();
+        let mut height = request.from;
+        while blocks.len() < consensus::MAX_BLOCKS_PER_ANSWER {
+            let Some(link) = self.block(height)? else {
+                break;
+            };
+            let last = link.block.id() == request.tip;
+            blocks.push(Arc::new(link));
+            if last {
+                break;
+            }
+            height = height.next();
+        }
+        Ok(consensus::Message::answer(blocks).map(Message::Consensus))
+    }
+}
+
+/// Where a member's committed chain stands on disk: height and id of the anchor.
+///
+/// # Errors
+/// When the store fails or is damaged.
+pub fn anchor_of(store: &dyn Store) -> Result<Option<(Height, BlockId)>, Fatal> {
+    let Some(bytes) = store.get(Column::Meta, ANCHOR)? else {
+        return Ok(None);
+    };
+    let link = LinkedBlock::decode(&mut &bytes[..])
+        .map_err(|_| Fatal::Store("the anchor in the store is damaged".into()))?;
+    Ok(Some((link.block.header().height, link.block.id())))
+}

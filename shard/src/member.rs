@@ -1,0 +1,82 @@
+//! A member: one validator's replica in one committee, behind one `step`.
+
+use std::sync::Arc;
+
+use lockstep_consensus::{Horizon, SafetyRecord, TimerConfig};
+use lockstep_genesis::Genesis;
+use lockstep_ledger::Store;
+use lockstep_types::{CommitteeId, MemberIndex, Signer, Time};
+
+use crate::beacon_member::BeaconMember;
+use crate::ready::{Fatal, Input, Ready, Status};
+use crate::shard_member::ShardMember;
+
+/// What a member is.
+#[derive(Clone)]
+pub struct Setup {
+    /// The chain.
+    pub genesis: Arc<Genesis>,
+    /// The committee.
+    pub committee: CommitteeId,
+    /// The position in it.
+    pub me: MemberIndex,
+    /// The validator's key.
+    pub signer: Arc<dyn Signer>,
+    /// Durations of consensus.
+    pub timers: TimerConfig,
+}
+
+/// A replica of a shard or of the beacon.
+pub enum Member {
+    /// Of a shard.
+    Shard(Box<ShardMember>),
+    /// Of the beacon.
+    Beacon(Box<BeaconMember>),
+}
+
+impl Member {
+    /// Starts from what the disk holds: the store, and the safety record from its own file (`None`
+    /// only for a member that has never run). Committed blocks whose effects are not stored come
+    /// out of the first step for execution.
+    ///
+    /// # Errors
+    /// When what the disk holds is damaged or not this member's.
+    pub fn recover(
+        setup: Setup,
+        store: &dyn Store,
+        record: Option<SafetyRecord>,
+    ) -> Result<Self, Fatal> {
+        Ok(match setup.committee {
+            CommitteeId::Shard(shard) => {
+                Member::Shard(Box::new(ShardMember::recover(setup, shard, store, record)?))
+            }
+            CommitteeId::Beacon => {
+                Member::Beacon(Box::new(BeaconMember::recover(setup, store, record)?))
+            }
+        })
+    }
+
+    /// One step.
+    pub fn step(&mut self, now: Time, input: Input) -> Ready {
+        match self {
+            Member::Shard(member) => member.step(now, input),
+            Member::Beacon(member) => member.step(now, input),
+        }
+    }
+
+    /// How the member stands.
+    pub fn status(&self) -> Status {
+        match self {
+            Member::Shard(member) => member.status(),
+            Member::Beacon(member) => member.status(),
+        }
+    }
+
+    /// Which consensus messages are worth checking.
+    pub fn horizon(&self) -> Horizon {
+        match self {
+            Member::Shard(member) => member.horizon(),
+            Member::Beacon(member) => member.horizon(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Transactions submitted to this validator: waiting to be packed, or packed and not yet executed.
+//!
+//! Breaks if: a transaction leaves `flying` before the chain has executed it, since a batch that
+//! misses its windows is packed again from there.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use lockstep_ledger::{Refusal, Transaction};
+use lockstep_types::{GenesisHash, Time, TransactionId, Verified, WindowNumber};
+
+/// Transactions one validator takes in before it says busy: about 25 MB.
+pub const MAX_TRANSACTIONS: usize = 131_072;
+
+/// How long the oldest transaction waits for company. Short beside a block, long enough that a
+/// loaded validator fills its batches.
+pub const PACK_DELAY: Duration = Duration::from_millis(4);
+
+/// How often a transaction that came before its predecessor is packed again.
+const MAX_ATTEMPTS: u8 = 8;
+
+#[derive(Debug)]
+struct Flying {
+    transaction: Verified<Transaction>,
+    attempts: u8,
+}
+
+/// Transactions on their way into blocks.
+#[derive(Debug)]
+pub struct Mempool {
+    genesis: GenesisHash,
+    waiting: VecDeque<TransactionId>,
+    /// Everything taken in and not yet executed, waiting or packed.
+    flying: BTreeMap<TransactionId, Flying>,
+    waiting_since: Option<Time>,
+}
+
+/// Why a transaction was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    /// Too many are waiting.
+    #[error("{MAX_TRANSACTIONS} transactions are waiting already")]
+    Full,
+}
+
+impl Mempool {
+    /// An empty one.
+    pub fn new(genesis: GenesisHash) -> Self {
+        Mempool {
+            genesis,
+            waiting: VecDeque::new(),
+            flying: BTreeMap::new(),
+            waiting_since: None,
+        }
+    }
+
+    /// Takes a checked transaction in. A repeat is no error and changes nothing.
+    ///
+    /// # Errors
+    /// [`Busy`] when there is no room.
+    pub fn submit(
+        &mut self,
+        now: Time,
+        transaction: Verified<Transaction>,
+    ) -> Result<TransactionId, Busy> {
+        let id = transaction.id(&self.genesis);
+        if self.flying.contains_key(&id) {
+            return Ok(id);
+        }
+        if self.flying.len() >= MAX_TRANSACTIONS {
+            return Err(Busy::Full);
+        }
+        self.flying.insert(
+            id,
+            Flying {
+                transaction,
+                attempts: 1,
+            },
+        );
+        self.wait(now, id);
+        Ok(id)
+    }
+
+    fn wait(&mut self, now: Time, id: TransactionId) {
+        self.waiting.push_back(id);
+        self.waiting_since.get_or_insert(now);
+    }
+
+    /// How many wait to be packed.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many were taken in and are not executed.
+    pub fn pending(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// When the next batch is due, if any is.
+    pub fn pack_at(&self) -> Option<Time> {
+        self.waiting_since.map(|since| since.after(PACK_DELAY))
+    }
+
+    /// The transactions for a batch, when it is full or its oldest has waited long enough.
+    pub fn pack(
+        &mut self,
+        now: Time,
+        most: usize,
+        most_bytes: usize,
+    ) -> Option<Vec<Verified<Transaction>>> {
+        if self.waiting.len() < most && self.pack_at().is_none_or(|due| now < due) {
+            return None;
+        }
+        let mut taken: Vec<Verified<Transaction>> = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < most {
+            let Some(id) = self.waiting.pop_front() else {
+                break;
+            };
+            let Some(flying) = self.flying.get(&id) else {
+                continue;
+            };
+            bytes += parity_scale_codec::Encode::encoded_size(&*flying.transaction);
+            if bytes > most_bytes && !taken.is_empty() {
+                self.waiting.push_front(id);
+                break;
+            }
+            taken.push(flying.transaction.clone());
+        }
+        self.waiting_since = (!self.waiting.is_empty()).then_some(now);
+        // A sender's transactions may have come over several connections: put them in order.
+        taken.sort_by(|a, b| (a.key, a.nonce).cmp(&(b.key, b.nonce)));
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// Packs these again: their batch can no longer be listed.
+    pub fn pack_again(&mut self, now: Time, ids: impl IntoIterator<Item = TransactionId>) {
+        for id in ids {
+            if self.flying.contains_key(&id) {
+                self.wait(now, id);
+            }
+        }
+    }
+
+    /// A block has executed these.
+    pub fn on_executed(&mut self, ids: impl IntoIterator<Item = TransactionId>) {
+        for id in ids {
+            self.flying.remove(&id);
+        }
+    }
+
+    /// A block has passed over these. One that only came too early gets another chance.
+    pub fn on_skipped(&mut self, now: Time, skipped: &[(TransactionId, Refusal)]) {
+        for (id, refusal) in skipped {
+            let Some(flying) = self.flying.get_mut(id) else {
+                continue;
+            };
+            let early = matches!(refusal, Refusal::NonceAhead { .. });
+            if early && flying.attempts < MAX_ATTEMPTS {
+                flying.attempts += 1;
+                self.wait(now, *id);
+            } else {
+                self.flying.remove(id);
+            }
+        }
+    }
+
+    /// Forgets what can no longer execute.
+    pub fn expire(&mut self, open: WindowNumber) {
+        self.flying
+            .retain(|_, flying| flying.transaction.expiry >= open);
+        if self.flying.is_empty() {
+            self.waiting.clear();
+            self.waiting_since = None;
+        }
+    }
+}

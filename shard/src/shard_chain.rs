@@ -1,0 +1,696 @@
+//! What a shard's blocks mean to consensus: which payload may stand where, what a leader puts
+//! into a block, and what waits to be put there.
+//!
+//! Everything that decides validity is a function of the chain: each block has a [`Place`], the
+//! state of windows, watermarks and pace after it, computed from its parent's place. Only whether
+//! this replica *can judge yet* depends on what it holds.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use lockstep_consensus::{Application, Check, Content, Turn};
+use lockstep_genesis::{Genesis, Limits};
+use lockstep_types::{
+    BatchDigest, Block, BlockId, Digest, EffectsDigest, Executed, Height, MemberIndex, ShardId,
+    Time, WindowNumber,
+};
+use parity_scale_codec::{Decode, Encode};
+
+use crate::batch_pool::BatchPool;
+use crate::bundle_pool::BundlePool;
+use crate::payload::{BatchRef, BundleRef, Payload, RecordRef};
+use crate::window::{AppliedRecord, Window, WindowRules};
+use crate::{BarrierRecord, Batch};
+
+/// How far committing may run ahead of execution before a replica stops proposing; voters refuse
+/// more (RULES "Executed": the named height lags by at most eight).
+const MAX_EXECUTION_LAG: u64 = 8;
+
+/// Effects digests kept: what headers may still name, and some to spare for slow peers.
+const DIGESTS_KEPT: usize = 256;
+
+/// Longest stretch of time a paced shard may make up for. A stall is never made up for.
+const MAX_PACE_CREDIT_MICROS: u64 = 100_000;
+
+/// A paced leader proposes when it may order this part of a second's worth.
+const PACE_STEPS_PER_SECOND: u64 = 20;
+
+/// The state of a shard's chain after one block, as far as the validity of the next depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Place {
+    /// The block's height.
+    pub height: Height,
+    /// Its time.
+    pub time: Time,
+    /// The window state after it.
+    pub window: Window,
+    /// The window it seals, if it is a seal.
+    pub seal: Option<WindowNumber>,
+    /// Watermarks of the sources after it.
+    pub consumed: BTreeMap<ShardId, u64>,
+    /// For paced chains: what may still be ordered, in transactions times microseconds.
+    pub pace_credit: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    parent: BlockId,
+    height: Height,
+    time: Time,
+    payload: Arc<Payload>,
+    /// None until the record that the block names is held.
+    place: Option<Arc<Place>>,
+}
+
+/// Bodies that a block needs and this replica lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Batches.
+    pub batches: BTreeSet<BatchDigest>,
+    /// Bundles.
+    pub bundles: BTreeSet<Digest>,
+    /// A record.
+    pub record: Option<WindowNumber>,
+}
+
+impl Wanted {
+    /// Nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.bundles.is_empty() && self.record.is_none()
+    }
+}
+
+/// The application of a shard's replica.
+#[derive(Debug)]
+pub struct ShardChain {
+    rules: WindowRules,
+    limits: Limits,
+    me: MemberIndex,
+    nodes: BTreeMap<BlockId, Node>,
+    committed: BlockId,
+    /// Committed blocks whose places cannot be told yet, in order.
+    unsettled: VecDeque<BlockId>,
+    /// The window open on the settled chain.
+    open: WindowNumber,
+    executed: BTreeMap<Height, EffectsDigest>,
+    /// Batches held.
+    pub batches: BatchPool,
+    /// Records and bundles held.
+    pub bundles: BundlePool,
+    /// What blocks that were looked at lack.
+    pub wanted: Wanted,
+    /// Own batches that can no longer be listed, to be packed again.
+    pub returned: Vec<Arc<Batch>>,
+}
+
+impl ShardChain {
+    /// A chain whose newest committed and executed block is `anchor`.
+    pub fn new(
+        genesis: &Genesis,
+        shard: ShardId,
+        me: MemberIndex,
+        anchor: &Block,
+        place: Place,
+        digest: EffectsDigest,
+    ) -> Self {
+        let header = anchor.header();
+        assert_eq!(place.height, header.height, "the place is the anchor's");
+        let open = place.window.number;
+        let node = Node {
+            parent: header.parent,
+            height: header.height,
+            time: header.time,
+            payload: Arc::default(),
+            place: Some(Arc::new(place)),
+        };
+        ShardChain {
+            unsettled: VecDeque::new(),
+            open,
+            rules: Self::rules(genesis),
+            limits: genesis.limits,
+            me,
+            nodes: BTreeMap::from([(anchor.id(), node)]),
+            committed: anchor.id(),
+            executed: BTreeMap::from([(header.height, digest)]),
+            batches: BatchPool::default(),
+            bundles: BundlePool::new(shard),
+            wanted: Wanted::default(),
+            returned: Vec::new(),
+        }
+    }
+
+    /// The window rules of a chain.
+    pub fn rules(genesis: &Genesis) -> WindowRules {
+        WindowRules {
+            interval: genesis.interval,
+            depth: genesis.depth,
+        }
+    }
+
+    /// The place of a chain's first block.
+    pub fn first_place(genesis: &Genesis) -> Place {
+        let rules = Self::rules(genesis);
+        let record = BarrierRecord::genesis_hash(genesis);
+        Place {
+            height: Height::ZERO,
+            time: genesis.time,
+            window: Window::first(&rules, genesis.time, record),
+            seal: None,
+            consumed: BTreeMap::new(),
+            pace_credit: 0,
+        }
+    }
+
+    /// The place of a block, once it can be told.
+    pub fn place(&self, block: &BlockId) -> Option<&Arc<Place>> {
+        self.nodes.get(block)?.place.as_ref()
+    }
+
+    /// A block's payload.
+    pub fn payload(&self, block: &BlockId) -> Option<&Arc<Payload>> {
+        Some(&self.nodes.get(block)?.payload)
+    }
+
+    /// Execution has come to `height`.
+    pub fn on_executed(&mut self, height: Height, digest: EffectsDigest, place: &Place) {
+        self.executed.insert(height, digest);
+        if self.executed.len() > DIGESTS_KEPT {
+            self.executed.pop_first();
+        }
+        self.bundles
+            .on_executed(&place.consumed, place.window.record);
+        // Execution never needs places below; consensus asks from the committed block on.
+        let committed = self.nodes[&self.committed].height;
+        let keep = height.min(committed);
+        self.nodes
+            .retain(|id, node| node.height >= keep || *id == self.committed);
+    }
+
+    /// The newest executed height.
+    pub fn executed_height(&self) -> Height {
+        *self
+            .executed
+            .last_key_value()
+            .expect("the anchor's digest is there")
+            .0
+    }
+
+    /// Our effects digest at a height, if it is kept.
+    pub fn digest_at(&self, height: Height) -> Option<EffectsDigest> {
+        self.executed.get(&height).copied()
+    }
+
+    /// A record has come: places that waited for it can be told.
+    pub fn on_record(&mut self) {
+        let mut unresolved: Vec<(Height, BlockId)> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.place.is_none())
+            .map(|(id, node)| (node.height, *id))
+            .collect();
+        unresolved.sort();
+        for (_, id) in unresolved {
+            let place = self.place_of(&id);
+            self.nodes.get_mut(&id).expect("listed above").place = place;
+        }
+        self.settle();
+    }
+
+    /// Draws the consequences of committed blocks whose places can be told.
+    fn settle(&mut self) {
+        while let Some(id) = self.unsettled.front() {
+            let Some(node) = self.nodes.get(id) else {
+                unreachable!("committed blocks are kept until they are executed")
+            };
+            let Some(place) = &node.place else { return };
+            let window = place.window.number;
+            for batch in &node.payload.batches {
+                self.batches.on_listed(window, batch.digest);
+            }
+            if window != self.open {
+                self.open = window;
+                self.returned
+                    .extend(self.batches.on_window(window, self.me));
+            }
+            self.unsettled.pop_front();
+        }
+    }
+
+    /// The window open on the committed chain.
+    pub fn open_window(&self) -> WindowNumber {
+        self.open
+    }
+
+    fn place_of(&self, id: &BlockId) -> Option<Arc<Place>> {
+        let node = self.nodes.get(id)?;
+        let parent = self.place(&node.parent)?;
+        self.place_after(parent, node.height, node.time, &node.payload)
+            .map(Arc::new)
+    }
+
+    /// The record that `reference` names, if it is the next one on this branch and is held.
+    fn applied(&self, parent: &Place, reference: &RecordRef) -> Option<AppliedRecord> {
+        let held = self.bundles.record(reference.number)?;
+        let fits = reference.number.follows(parent.window.record)
+            && held.record.hash() == reference.hash
+            && held.record.previous == parent.window.record_hash;
+        fits.then(|| AppliedRecord {
+            number: reference.number,
+            hash: reference.hash,
+            base: held.record.base,
+        })
+    }
+
+    fn place_after(
+        &self,
+        parent: &Place,
+        height: Height,
+        time: Time,
+        payload: &Payload,
+    ) -> Option<Place> {
+        let record = match &payload.record {
+            None => None,
+            Some(reference) => Some(self.applied(parent, reference)?),
+        };
+        let (window, seal) = parent.window.after(&self.rules, time, record);
+        let mut consumed = parent.consumed.clone();
+        for bundle in &payload.bundles {
+            consumed.insert(bundle.source, bundle.to);
+        }
+        let ordered: u64 = match self.limits.pace {
+            None => 0,
+            Some(_) => Self::transactions_in(&payload.batches),
+        };
+        let credit = self.pace_credit(parent, &window, time);
+        let pace_credit = credit.saturating_sub(ordered.saturating_mul(1_000_000));
+        Some(Place {
+            height,
+            time,
+            window,
+            seal,
+            consumed,
+            pace_credit,
+        })
+    }
+
+    /// What a paced block at `time` may order, in transactions times microseconds: the pace since
+    /// its parent or since its window opened, whichever is later.
+    fn pace_credit(&self, parent: &Place, window: &Window, time: Time) -> u64 {
+        let Some(pace) = self.limits.pace else {
+            return 0;
+        };
+        if parent.window.sealed || window.number != parent.window.number {
+            return 0;
+        }
+        let elapsed = time.since(parent.time).as_micros();
+        let elapsed = u64::try_from(elapsed)
+            .unwrap_or(u64::MAX)
+            .min(MAX_PACE_CREDIT_MICROS);
+        let most = u64::from(pace).saturating_mul(MAX_PACE_CREDIT_MICROS);
+        parent
+            .pace_credit
+            .saturating_add(elapsed.saturating_mul(pace.into()))
+            .min(most)
+    }
+
+    fn transactions_in(batches: &[BatchRef]) -> u64 {
+        batches
+            .iter()
+            .fold(0, |total, batch| total + u64::from(batch.transactions))
+    }
+
+    /// Digests listed by the undecided blocks from `block` down to the committed one.
+    fn listed_on_branch(&self, block: &BlockId) -> BTreeSet<BatchDigest> {
+        let mut listed = BTreeSet::new();
+        let mut at = *block;
+        while at != self.committed {
+            let Some(node) = self.nodes.get(&at) else {
+                break;
+            };
+            listed.extend(node.payload.batches.iter().map(|batch| batch.digest));
+            at = node.parent;
+        }
+        listed
+    }
+
+    /// May payload stand in a block after `parent`, once the block has named `record`?
+    fn is_open(window: &Window) -> bool {
+        !window.sealed
+    }
+
+    /// The next record, if it is held and this branch can apply it.
+    fn next_record(&self, parent: &Place) -> Option<RecordRef> {
+        let held = self.bundles.record(parent.window.record.next())?;
+        let reference = RecordRef {
+            number: held.record.number,
+            hash: held.record.hash(),
+        };
+        self.applied(parent, &reference).map(|_| reference)
+    }
+
+    fn window_with(&self, parent: &Place, time: Time, record: Option<&RecordRef>) -> Window {
+        let record = record.and_then(|reference| self.applied(parent, reference));
+        match record {
+            Some(record) => parent.window.after(&self.rules, time, Some(record)).0,
+            None => parent.window,
+        }
+    }
+
+    /// Bundles that continue the watermarks, source by source.
+    fn choose_bundles(&self, parent: &Place, applied: WindowNumber) -> Vec<BundleRef> {
+        let mut chosen = Vec::new();
+        for (source, mut from) in self.bundles.owing(&parent.consumed, applied) {
+            while let Some((digest, bundle)) = self.bundles.next(source, from, applied) {
+                if chosen.len() >= self.limits.block_bundles as usize {
+                    return chosen;
+                }
+                chosen.push(BundleRef {
+                    source,
+                    from,
+                    to: bundle.to(),
+                    digest,
+                });
+                from = bundle.to();
+            }
+        }
+        chosen
+    }
+
+    fn may_list(batch: &Batch, open: WindowNumber) -> bool {
+        batch.header.window == open || batch.header.window.next() == open
+    }
+
+    fn choose_batches(
+        &self,
+        parent: &Block,
+        place: &Place,
+        window: &Window,
+        time: Time,
+    ) -> Vec<BatchRef> {
+        let on_branch = self.listed_on_branch(&parent.id());
+        let mut room = u64::from(self.limits.block_transactions);
+        if self.limits.pace.is_some() {
+            room = room.min(self.pace_credit(place, window, time) / 1_000_000);
+        }
+        let mut chosen = Vec::new();
+        for batch in self.batches.waiting() {
+            if chosen.len() >= self.limits.block_batches as usize {
+                break;
+            }
+            let count = batch.transactions.len() as u64;
+            if count > room || !Self::may_list(batch, window.number) {
+                continue;
+            }
+            if on_branch.contains(&batch.digest()) {
+                continue;
+            }
+            room -= count;
+            let transactions = u32::try_from(count).expect("within the block's room");
+            chosen.push(BatchRef {
+                digest: batch.digest(),
+                transactions,
+            });
+        }
+        chosen
+    }
+
+    /// Is a listed batch missing from `branch` and allowed in `window`? Whether it must wait for
+    /// the pace is asked as well, so that a paced shard does not run its view timer for nothing.
+    fn has_batch(&self, parent: &Block, place: &Place, now: Time) -> bool {
+        if let Some(pace) = self.limits.pace {
+            let credit = self.pace_credit(place, &place.window, now);
+            if credit < (u64::from(pace) / PACE_STEPS_PER_SECOND).max(1) * 1_000_000 {
+                return false;
+            }
+        }
+        let on_branch = self.listed_on_branch(&parent.id());
+        self.batches.waiting().any(|batch| {
+            Self::may_list(batch, place.window.number) && !on_branch.contains(&batch.digest())
+        })
+    }
+
+    /// The next moment at which a block on `parent` becomes due by time alone.
+    pub fn due_at(&self, parent: &BlockId) -> Option<Time> {
+        let place = self.place(parent)?;
+        if place.window.sealed {
+            return None;
+        }
+        let paced = self
+            .limits
+            .pace
+            .filter(|_| self.batches.waiting().next().is_some())
+            .map(|pace| {
+                let step = (u64::from(pace) / PACE_STEPS_PER_SECOND).max(1) * 1_000_000;
+                let missing = step.saturating_sub(place.pace_credit).div_ceil(pace.into());
+                place.time.after(core::time::Duration::from_micros(missing))
+            });
+        Some(paced.map_or(place.window.end, |paced| paced.min(place.window.end)))
+    }
+
+    fn check_record(&mut self, parent: &Place, reference: &RecordRef) -> Check {
+        if !reference.number.follows(parent.window.record) {
+            return Check::Refuse("names a record out of order");
+        }
+        match self.bundles.record(reference.number) {
+            None => {
+                self.wanted.record = Some(reference.number);
+                Check::Hold
+            }
+            Some(_) if self.applied(parent, reference).is_some() => Check::Accept,
+            Some(_) => Check::Refuse("names another record than the beacon committed"),
+        }
+    }
+
+    fn check_bundles(&mut self, parent: &Place, window: &Window, listed: &[BundleRef]) -> Check {
+        if listed.len() > self.limits.block_bundles as usize {
+            return Check::Refuse("lists too many bundles");
+        }
+        let mut consumed = parent.consumed.clone();
+        let mut answer = Check::Accept;
+        for reference in listed {
+            let watermark = consumed.entry(reference.source).or_insert(0);
+            if reference.from != *watermark || reference.to <= reference.from {
+                return Check::Refuse("lists a bundle that does not continue the watermark");
+            }
+            *watermark = reference.to;
+            match self.bundles.by_digest(&reference.digest) {
+                None => {
+                    self.wanted.bundles.insert(reference.digest);
+                    answer = Check::Hold;
+                }
+                Some(bundle) => {
+                    let named = bundle.source == reference.source
+                        && bundle.from == reference.from
+                        && bundle.to() == reference.to;
+                    if !named {
+                        return Check::Refuse("lists a bundle under another range");
+                    }
+                    if !self.bundles.is_certified(bundle, window.record) {
+                        return Check::Refuse("lists a bundle that no applied record certifies");
+                    }
+                }
+            }
+        }
+        answer
+    }
+
+    fn check_batches(
+        &mut self,
+        parent: &BlockId,
+        place: &Place,
+        window: &Window,
+        time: Time,
+        listed: &[BatchRef],
+    ) -> Check {
+        if listed.len() > self.limits.block_batches as usize {
+            return Check::Refuse("lists too many batches");
+        }
+        let mut seen = self.listed_on_branch(parent);
+        let mut answer = Check::Accept;
+        for BatchRef {
+            digest,
+            transactions,
+        } in listed
+        {
+            if !seen.insert(*digest) || self.batches.is_listed(digest) {
+                return Check::Refuse("lists a batch twice");
+            }
+            match self.batches.get(digest) {
+                None => {
+                    self.wanted.batches.insert(*digest);
+                    answer = Check::Hold;
+                }
+                Some(batch) if batch.transactions.len() != *transactions as usize => {
+                    return Check::Refuse("miscounts a batch");
+                }
+                Some(batch) if !Self::may_list(batch, window.number) => {
+                    return Check::Refuse("lists a batch of another window");
+                }
+                Some(_) => {}
+            }
+        }
+        if answer != Check::Accept {
+            return answer;
+        }
+        let count = Self::transactions_in(listed);
+        if count > u64::from(self.limits.block_transactions) {
+            return Check::Refuse("orders too many transactions");
+        }
+        let paced = self.limits.pace.is_some();
+        if paced && count.saturating_mul(1_000_000) > self.pace_credit(place, window, time) {
+            return Check::Refuse("orders faster than the pace");
+        }
+        answer
+    }
+
+    fn check_executed(&self, executed: &Executed) -> Check {
+        if executed.height > self.executed_height() {
+            return Check::Hold;
+        }
+        match self.executed.get(&executed.height) {
+            Some(own) if *own == executed.digest => Check::Accept,
+            Some(_) => Check::Refuse("names another effects digest than ours"),
+            None => Check::Refuse("names a height executed long ago"),
+        }
+    }
+}
+
+/// The first answer that is not yes.
+fn all(answers: [Check; 4]) -> Check {
+    let refused = answers
+        .iter()
+        .find(|answer| matches!(answer, Check::Refuse(_)));
+    let held = || answers.iter().find(|answer| matches!(answer, Check::Hold));
+    refused.or_else(held).copied().unwrap_or(Check::Accept)
+}
+
+impl Application for ShardChain {
+    fn on_block(&mut self, block: &Block) {
+        let header = block.header();
+        if self.nodes.contains_key(&block.id()) {
+            return;
+        }
+        // A certified block has a readable payload: a correct member voted for it. A block that
+        // has none is refused in `check` and carries nothing here.
+        let payload = Arc::new(Payload::from_bytes(block.payload()).unwrap_or_default());
+        let node = Node {
+            parent: header.parent,
+            height: header.height,
+            time: header.time,
+            payload,
+            place: None,
+        };
+        self.nodes.insert(block.id(), node);
+        let place = self.place_of(&block.id());
+        self.nodes
+            .get_mut(&block.id())
+            .expect("inserted above")
+            .place = place;
+    }
+
+    fn check(&mut self, _now: Time, block: &Block) -> Check {
+        let header = block.header();
+        let Ok(payload) = Payload::from_bytes(block.payload()) else {
+            return Check::Refuse("carries a payload that cannot be read");
+        };
+        let Some(parent) = self.place(&header.parent).cloned() else {
+            return Check::Hold;
+        };
+        let record = match &payload.record {
+            None => Check::Accept,
+            Some(reference) => self.check_record(&parent, reference),
+        };
+        if record != Check::Accept {
+            return record;
+        }
+        let window = self.window_with(&parent, header.time, payload.record.as_ref());
+        let has_payload = !payload.bundles.is_empty() || !payload.batches.is_empty();
+        if has_payload && !Self::is_open(&window) {
+            return Check::Refuse("carries payload between a seal and its record");
+        }
+        all([
+            record,
+            self.check_bundles(&parent, &window, &payload.bundles),
+            self.check_batches(
+                &header.parent,
+                &parent,
+                &window,
+                header.time,
+                &payload.batches,
+            ),
+            self.check_executed(&header.executed),
+        ])
+    }
+
+    fn propose(&mut self, now: Time, turn: &Turn<'_>) -> Option<Content> {
+        let parent_id = turn.parent.id();
+        let parent = self.place(&parent_id)?.clone();
+        let time = now.max(turn.parent.header().time.next());
+        let executed = self.executed_for(turn)?;
+        let record = self.next_record(&parent);
+        let window = self.window_with(&parent, time, record.as_ref());
+        let mut payload = Payload {
+            record,
+            ..Payload::default()
+        };
+        if Self::is_open(&window) {
+            payload.bundles = self.choose_bundles(&parent, window.record);
+            payload.batches = self.choose_batches(turn.parent, &parent, &window, time);
+        }
+        let due = payload.record.is_none() && parent.window.seals_at(&self.rules, time);
+        if payload.is_empty() && !due && !turn.commit_needed {
+            return None;
+        }
+        Some(Content {
+            time,
+            executed,
+            payload: payload.to_bytes(),
+        })
+    }
+
+    fn has_work(&self, now: Time, parent: &Block) -> bool {
+        let Some(place) = self.place(&parent.id()) else {
+            return false;
+        };
+        if self.next_record(place).is_some() || place.window.seals_at(&self.rules, now) {
+            return true;
+        }
+        Self::is_open(&place.window)
+            && (!self.choose_bundles(place, place.window.record).is_empty()
+                || self.has_batch(parent, place, now))
+    }
+
+    fn needs_commit(&self, block: &Block) -> bool {
+        !block.payload().is_empty()
+            || self
+                .place(&block.id())
+                .is_some_and(|place| place.seal.is_some())
+    }
+
+    fn on_commit(&mut self, block: &Block) {
+        let (id, height) = (block.id(), block.header().height);
+        self.committed = id;
+        // Siblings are gone; what is below is kept until it is executed.
+        self.nodes
+            .retain(|other, node| node.height != height || *other == id);
+        self.unsettled.push_back(id);
+        self.settle();
+    }
+}
+
+impl ShardChain {
+    /// What a leader's block says about execution: one below what its ancestry commits, since
+    /// others surely have executed that.
+    fn executed_for(&self, turn: &Turn<'_>) -> Option<Executed> {
+        let least = turn.parent.header().executed.height;
+        let sure = turn.commits.previous().unwrap_or(Height::ZERO);
+        let height = sure.min(self.executed_height()).max(least);
+        if turn.commits.since(height) > MAX_EXECUTION_LAG {
+            return None;
+        }
+        self.executed.get(&height).map(|digest| Executed {
+            height,
+            digest: *digest,
+        })
+    }
+}

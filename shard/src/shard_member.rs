@@ -1,0 +1,698 @@
+//! A shard's replica: consensus over the shard's chain, with the pools and the duties around it.
+//! It packs batches, fetches what blocks lack, hands committed blocks to the executor in order,
+//! signs checkpoints, and passes certified entries on to other shards.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use lockstep_consensus::{self as consensus, CommittedBlock, Replica};
+use lockstep_genesis::Genesis;
+use lockstep_ledger::{Bundle, Column, Store, Subject, Write};
+use lockstep_types::{
+    BatchDigest, CommitteeId, Digest, EffectsDigest, Height, LogPosition, MemberIndex, ShardId,
+    Signer, Time, TransactionId, Verified, WindowNumber,
+};
+
+use crate::batch::BatchContext;
+use crate::batch_pool::MAX_WAITING_PER_AUTHOR;
+use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
+use crate::member::Setup;
+use crate::mempool::Mempool;
+use crate::message::{Destination, Message, Outbound, Peer, Phase, Request, root_block};
+use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status, outbound};
+use crate::shard_chain::{Place, ShardChain};
+use crate::{Batch, CertifiedRecord, Checkpoint, CheckpointVote};
+
+/// A body that a block lacks may still be on its way by gossip; then nobody needs to be asked.
+const FETCH_GRACE: Duration = Duration::from_millis(10);
+
+/// How long somebody who was asked may take before the next one is.
+const FETCH_RETRY: Duration = Duration::from_millis(150);
+
+/// How long a sealed shard waits for its record, or a shard for entries it is owed, before it asks.
+const PULL_AFTER: Duration = Duration::from_millis(300);
+
+/// How often a checkpoint that no record names is sent again.
+const CHECKPOINT_RESEND: Duration = Duration::from_millis(500);
+
+/// Something to ask others for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Want {
+    Batch(BatchDigest),
+    Bundle(Digest),
+    Record(WindowNumber),
+    Entries(ShardId, u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    next: Time,
+    times: u64,
+}
+
+/// One shard's replica with all its duties but execution.
+pub struct ShardMember {
+    genesis: Arc<Genesis>,
+    shard: ShardId,
+    me: MemberIndex,
+    signer: Arc<dyn Signer>,
+    batch_context: BatchContext,
+    replica: Replica<ShardChain>,
+    mempool: Mempool,
+    /// The sequence number of the last own batch. Starts from the clock, so a restart never
+    /// repeats one.
+    sequence: u64,
+    position: LogPosition,
+    /// Committed blocks that the executor has not been given, in order.
+    waiting: VecDeque<CommittedBlock>,
+    /// Digests that committed headers name and execution has not reached.
+    claims: BTreeMap<Height, EffectsDigest>,
+    checkpoint: Option<(CheckpointVote, Time)>,
+    asked: BTreeMap<Want, Asked>,
+}
+
+impl ShardMember {
+    pub(crate) fn recover(
+        setup: Setup,
+        shard: ShardId,
+        store: &dyn Store,
+        record: Option<consensus::SafetyRecord>,
+    ) -> Result<Self, Fatal> {
+        let Setup {
+            genesis,
+            me,
+            signer,
+            timers,
+            ..
+        } = setup;
+        let committee = CommitteeId::Shard(shard);
+        let root = root_block(&genesis, committee);
+        let fresh = (
+            consensus::root_link(root.clone()),
+            ShardChain::first_place(&genesis),
+        );
+        let found = log::read::<Place>(store, record.as_ref(), fresh)?;
+        let digest = ledger_digest(store)?;
+        let anchor = &found.anchor;
+        let mut chain = ShardChain::new(
+            &genesis,
+            shard,
+            me,
+            &anchor.block,
+            found.place.clone(),
+            digest,
+        );
+        let since = found.place.window.previous_opened;
+        let listed = log::listed_since(store, anchor, |link| link.block.header().time >= since)?;
+        for digest in listed {
+            chain.batches.on_listed(found.place.window.number, digest);
+        }
+        for record in found.records {
+            chain.bundles.add_record(record);
+        }
+        for batch in found.batches {
+            // A repeat is all that can be refused here.
+            let _known = chain.batches.insert(batch, true);
+        }
+        for bundle in found.bundles {
+            chain.bundles.add(bundle.clone());
+            chain.bundles.add_listed(bundle);
+        }
+        let checkpoint = log::read_checkpoint(store)?
+            .filter(|checkpoint| checkpoint.window() > found.place.window.record)
+            .map(|checkpoint| {
+                (
+                    CheckpointVote::sign(&genesis, &*signer, me, checkpoint),
+                    Time::ZERO,
+                )
+            });
+        let config = consensus::Config {
+            domain: genesis.domain(committee),
+            committee: genesis.committee(committee).clone(),
+            me,
+            root,
+            timers,
+        };
+        let recovered = consensus::Recovered {
+            record,
+            blocks: found.blocks,
+            anchor: found.anchor,
+            log_end: found.log_end,
+        };
+        let replica = Replica::new(config, signer.clone(), chain, recovered)?;
+        Ok(ShardMember {
+            batch_context: BatchContext::new(&genesis, shard),
+            mempool: Mempool::new(genesis.hash()),
+            genesis,
+            shard,
+            me,
+            signer,
+            replica,
+            sequence: 0,
+            position: found.log_end,
+            waiting: VecDeque::new(),
+            claims: BTreeMap::new(),
+            checkpoint,
+            asked: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn step(&mut self, now: Time, input: Input) -> Ready {
+        let mut ready = Ready::default();
+        let input = self.on_input(now, input, &mut ready);
+        self.pack(now, &mut ready);
+        self.replica.note_log(self.position);
+        let parts = self.replica.step(now, input).into_parts();
+        self.absorb(now, parts, &mut ready);
+        self.hand_over(&mut ready);
+        self.fetch(now, &mut ready);
+        self.resend_checkpoint(now, &mut ready);
+        self.set_wake(now, &mut ready);
+        ready.position = ready.position.max(if ready.needs_sync() {
+            self.position
+        } else {
+            LogPosition::START
+        });
+        ready
+    }
+
+    /// Takes an input apart: what is consensus' business is returned.
+    fn on_input(&mut self, now: Time, input: Input, ready: &mut Ready) -> consensus::Input {
+        match input {
+            Input::Tick => {}
+            Input::Synced(durable) => return consensus::Input::Synced(durable),
+            Input::Connected { peer } if peer.committee == CommitteeId::Shard(self.shard) => {
+                return consensus::Input::Connected { peer: peer.member };
+            }
+            Input::Connected { .. } => {}
+            Input::Submitted { transaction } => {
+                // The door before this one has room for less; a client asks again.
+                let _busy = self.mempool.submit(now, transaction);
+            }
+            Input::Executed(block) => self.on_executed(now, *block, ready),
+            Input::Received { from, message } => {
+                return self.on_message(now, from, message, ready);
+            }
+        }
+        consensus::Input::Tick
+    }
+
+    fn on_message(
+        &mut self,
+        now: Time,
+        from: Peer,
+        message: Verified<Message>,
+        ready: &mut Ready,
+    ) -> consensus::Input {
+        match message.into_inner() {
+            Message::Consensus(message) if from.committee == CommitteeId::Shard(self.shard) => {
+                let message = Verified::vouch(message); // part of what was checked
+                return consensus::Input::Received {
+                    from: from.member,
+                    message,
+                };
+            }
+            Message::Consensus(_) => ready.refuse(from, "consensus of another committee"),
+            Message::Batch(batch) => self.on_batch(from, batch, ready),
+            Message::Record(record) => self.on_record(now, record, ready),
+            Message::Bundle(bundle) => self.on_bundle(bundle, ready),
+            Message::Request(request) => ready.serve.push((from, request)),
+            Message::Checkpoint(_) => ready.refuse(from, "checkpoints go to the beacon"),
+        }
+        consensus::Input::Tick
+    }
+
+    fn on_batch(&mut self, from: Peer, batch: Arc<Batch>, ready: &mut Ready) {
+        let digest = batch.digest();
+        let wanted = self.asked.remove(&Want::Batch(digest)).is_some();
+        match self.chain().batches.insert(batch.clone(), wanted) {
+            Ok(()) => self.log(ready, write_batch(&batch)),
+            Err(crate::batch_pool::NotKept::Known) => {}
+            Err(reason) => ready.refuse(from, reason),
+        }
+    }
+
+    fn on_record(&mut self, now: Time, record: Arc<CertifiedRecord>, ready: &mut Ready) {
+        let number = record.record.number;
+        let committed = self.replica.committed().id();
+        let applied = self
+            .chain()
+            .place(&committed)
+            .map(|place| place.window.record);
+        let ahead = applied.map_or(0, |applied| number.since(applied));
+        if self.chain().bundles.record(number).is_some()
+            || applied.is_some_and(|applied| number <= applied)
+            || ahead > crate::bundle_pool::MAX_RECORDS_AHEAD
+        {
+            return;
+        }
+        ready.phase(now, number, Phase::Received);
+        self.log(ready, write_record(&record));
+        self.asked.remove(&Want::Record(number));
+        let proven = self.chain().bundles.add_record(record);
+        for bundle in proven {
+            self.log(ready, write_bundle(&bundle));
+        }
+        self.chain().on_record();
+    }
+
+    fn on_bundle(&mut self, bundle: Arc<Bundle>, ready: &mut Ready) {
+        let listed = self.asked.remove(&Want::Bundle(bundle.digest())).is_some();
+        self.asked
+            .remove(&Want::Entries(bundle.source, bundle.from));
+        let bundles = &mut self.chain().bundles;
+        let mut new = bundles.add(bundle.clone());
+        if listed && new.is_none() {
+            new = bundles.add_listed(bundle);
+        }
+        if let Some(bundle) = new {
+            self.log(ready, write_bundle(&bundle));
+        }
+    }
+
+    fn on_executed(&mut self, now: Time, block: ExecutedBlock, ready: &mut Ready) {
+        if let Some(theirs) = self.claims.remove(&block.height)
+            && theirs != block.digest
+        {
+            let (height, ours) = (block.height, block.digest);
+            ready.stop = Some(Fatal::Diverged {
+                height,
+                ours,
+                theirs,
+            });
+            return;
+        }
+        self.claims = self.claims.split_off(&block.height.next());
+        self.chain()
+            .on_executed(block.height, block.digest, &block.place);
+        self.mempool
+            .on_executed(block.receipts.iter().filter_map(|r| match r.subject {
+                Subject::Transaction(id) => Some(id),
+                Subject::Credit { .. } => None,
+            }));
+        self.mempool.on_skipped(now, &block.skipped);
+        if block.record.is_some() {
+            self.mempool.expire(block.place.window.number);
+            self.push_entries(&block.bundles, ready);
+        }
+        if let Some(checkpoint) = block.checkpoint {
+            self.sign_checkpoint(now, checkpoint, &block.proof, ready);
+        }
+    }
+
+    /// The log is synced through the seal and its commit proof before the signature leaves: both
+    /// are among the writes up to this step's position.
+    fn sign_checkpoint(
+        &mut self,
+        now: Time,
+        checkpoint: Checkpoint,
+        proof: &lockstep_types::CommitProof,
+        ready: &mut Ready,
+    ) {
+        ready.phase(now, checkpoint.window(), Phase::Signed);
+        self.log(ready, write_proof(proof));
+        let vote = CheckpointVote::sign(&self.genesis, &*self.signer, self.me, checkpoint);
+        self.send_checkpoint(&vote, ready);
+        self.checkpoint = Some((vote, now.after(CHECKPOINT_RESEND)));
+    }
+
+    fn send_checkpoint(&self, vote: &CheckpointVote, ready: &mut Ready) {
+        for member in self.genesis.committee(CommitteeId::Beacon).indices() {
+            let to = Destination::Member(Peer {
+                committee: CommitteeId::Beacon,
+                member,
+            });
+            let message = Message::Checkpoint(Box::new(vote.clone()));
+            ready.held_own.push(Outbound { to, message });
+        }
+    }
+
+    fn resend_checkpoint(&mut self, now: Time, ready: &mut Ready) {
+        let committed = self.replica.committed().id();
+        let applied = self
+            .replica
+            .application()
+            .place(&committed)
+            .map(|p| p.window.record);
+        let Some((vote, due)) = &mut self.checkpoint else {
+            return;
+        };
+        if applied.is_some_and(|applied| vote.checkpoint.window() <= applied) {
+            self.checkpoint = None;
+        } else if now >= *due {
+            *due = now.after(CHECKPOINT_RESEND);
+            let vote = vote.clone();
+            self.send_checkpoint(&vote, ready);
+        }
+    }
+
+    /// Sends certified entries on: each member to f + 1 members of the destination, so that each
+    /// of those hears from f + 1 and at least one of them is correct.
+    fn push_entries(&self, bundles: &[Arc<Bundle>], ready: &mut Ready) {
+        for bundle in bundles {
+            let committee = CommitteeId::Shard(bundle.destination);
+            for member in fan_out(&self.genesis, committee, self.me) {
+                let to = Destination::Member(Peer { committee, member });
+                let message = Message::Bundle(bundle.clone());
+                ready.prompt.push(Outbound { to, message });
+            }
+        }
+    }
+
+    fn pack(&mut self, now: Time, ready: &mut Ready) {
+        let returned = core::mem::take(&mut self.chain().returned);
+        let genesis = self.genesis.hash();
+        for batch in returned {
+            let ids: Vec<TransactionId> =
+                batch.transactions.iter().map(|t| t.id(&genesis)).collect();
+            self.mempool.pack_again(now, ids);
+        }
+        let most = self.genesis.limits.batch_transactions as usize;
+        // Leave room for the header and the length prefixes.
+        let most_bytes = (self.genesis.limits.batch_bytes as usize).saturating_sub(512);
+        let me = self.me;
+        while self.chain().batches.waiting_of(me) < MAX_WAITING_PER_AUTHOR {
+            let Some(transactions) = self.mempool.pack(now, most, most_bytes) else {
+                break;
+            };
+            self.sequence = now.micros().max(self.sequence + 1);
+            let window = self.chain().open_window();
+            let batch = Batch::pack(
+                &self.batch_context,
+                &*self.signer,
+                self.me,
+                window,
+                self.sequence,
+                transactions,
+            );
+            let batch = Arc::new(batch.into_inner());
+            let kept = self.chain().batches.insert(batch.clone(), false);
+            assert_eq!(kept, Ok(()), "a new sequence number, and room for it");
+            self.log(ready, write_batch(&batch));
+            let message = Message::Batch(batch);
+            ready.prompt.push(Outbound {
+                to: Destination::Gossip,
+                message,
+            });
+        }
+    }
+
+    fn absorb(&mut self, now: Time, parts: consensus::Parts, ready: &mut Ready) {
+        let committee = CommitteeId::Shard(self.shard);
+        for link in &parts.log {
+            ready.writes.push(write_block(link));
+        }
+        self.position = self.position.max(parts.held.position());
+        ready.position = parts.held.position();
+        ready.record = parts.record;
+        ready.held = parts.held;
+        ready.prompt.extend(parts.prompt.into_iter().map(outbound));
+        ready.evidence = parts.evidence;
+        ready.serve_blocks = parts.serve;
+        ready.wake_at = parts.wake_at;
+        for (member, reason) in parts.refused {
+            ready.refuse(Peer { committee, member }, reason);
+        }
+        for block in parts.committed {
+            self.on_committed(now, block, ready);
+        }
+        if let Some(fatal) = parts.stop {
+            ready.stop.get_or_insert(Fatal::Consensus(fatal));
+        }
+    }
+
+    fn on_committed(&mut self, now: Time, block: CommittedBlock, ready: &mut Ready) {
+        let executed = block.block().header().executed;
+        if executed.height > self.replica.application().executed_height() {
+            self.claims.insert(executed.height, executed.digest);
+        } else if let Some(ours) = self.replica.application().digest_at(executed.height)
+            && ours != executed.digest
+        {
+            let (height, theirs) = (executed.height, executed.digest);
+            ready.stop = Some(Fatal::Diverged {
+                height,
+                ours,
+                theirs,
+            });
+        }
+        if let Some(place) = self.replica.application().place(&block.block().id()) {
+            if let Some(window) = place.seal {
+                ready.phase(now, window, Phase::Sealed);
+            }
+            let payload = self.replica.application().payload(&block.block().id());
+            if let Some(record) = payload.and_then(|payload| payload.record) {
+                ready.phase(now, record.number, Phase::Applied);
+            }
+        }
+        self.waiting.push_back(block);
+    }
+
+    /// Gives the executor every committed block whose bodies are here, in order.
+    fn hand_over(&mut self, ready: &mut Ready) {
+        while let Some(block) = self.waiting.front() {
+            let Some(block) = self.assemble(block.clone()) else {
+                return;
+            };
+            for batch in &block.batches {
+                self.chain().batches.on_executing(&batch.digest());
+            }
+            ready.execute.push(block);
+            self.waiting.pop_front();
+        }
+    }
+
+    fn assemble(&mut self, block: CommittedBlock) -> Option<ExecuteBlock> {
+        let id = block.block().id();
+        let chain = self.replica.application_mut();
+        let payload = chain
+            .payload(&id)
+            .expect("kept until it is executed")
+            .clone();
+        let record = match &payload.record {
+            None => None,
+            Some(reference) => match chain.bundles.record(reference.number) {
+                Some(record) => Some(record.clone()),
+                None => {
+                    chain.wanted.record = Some(reference.number);
+                    return None;
+                }
+            },
+        };
+        let place = chain.place(&id)?.clone();
+        let mut batches = Vec::new();
+        for batch in &payload.batches {
+            match chain.batches.get(&batch.digest) {
+                Some(body) => batches.push(body.clone()),
+                None => {
+                    chain.wanted.batches.insert(batch.digest);
+                }
+            }
+        }
+        let mut bundles = Vec::new();
+        for bundle in &payload.bundles {
+            match chain.bundles.by_digest(&bundle.digest) {
+                Some(body) => bundles.push(body.clone()),
+                None => {
+                    chain.wanted.bundles.insert(bundle.digest);
+                }
+            }
+        }
+        let whole =
+            batches.len() == payload.batches.len() && bundles.len() == payload.bundles.len();
+        whole.then_some(ExecuteBlock {
+            link: block.link,
+            proof: block.proof,
+            place,
+            record,
+            bundles,
+            batches,
+        })
+    }
+
+    /// What is missing now, oldest needs first.
+    fn wants(&mut self, now: Time) -> Vec<Want> {
+        let committed = self.replica.committed().id();
+        let executed_tip = self.waiting.is_empty();
+        let chain = self.replica.application_mut();
+        let mut wanted = core::mem::take(&mut chain.wanted);
+        wanted
+            .batches
+            .retain(|digest| chain.batches.get(digest).is_none());
+        wanted
+            .bundles
+            .retain(|digest| chain.bundles.by_digest(digest).is_none());
+        wanted.record = wanted
+            .record
+            .filter(|number| chain.bundles.record(*number).is_none());
+        let mut wants: Vec<Want> = wanted.record.map(Want::Record).into_iter().collect();
+        wants.extend(wanted.bundles.iter().copied().map(Want::Bundle));
+        wants.extend(wanted.batches.iter().copied().map(Want::Batch));
+        if let Some(place) = chain.place(&committed)
+            && executed_tip
+        {
+            let next = place.window.record.next();
+            let late = now >= place.time.after(PULL_AFTER);
+            let awaited = place.window.sealed || place.window.number > next;
+            if awaited && late && chain.bundles.record(next).is_none() {
+                wants.push(Want::Record(next));
+            }
+            let applied = place.window.record;
+            let owing = chain.bundles.owing(&place.consumed, applied);
+            let missing = owing.filter(|(source, from)| {
+                chain.bundles.next(*source, *from, applied).is_none()
+                    && now >= place.window.opened.after(PULL_AFTER)
+            });
+            wants.extend(missing.map(|(source, from)| Want::Entries(source, from)));
+        }
+        chain.wanted = wanted;
+        wants
+    }
+
+    fn fetch(&mut self, now: Time, ready: &mut Ready) {
+        let wants = self.wants(now);
+        self.asked.retain(|want, _| wants.contains(want));
+        let mut batches: BTreeMap<u64, Vec<BatchDigest>> = BTreeMap::new();
+        for want in wants {
+            let first = match want {
+                Want::Batch(_) | Want::Bundle(_) => now.after(FETCH_GRACE),
+                Want::Record(_) | Want::Entries(..) => now,
+            };
+            let asked = self.asked.entry(want).or_insert(Asked {
+                next: first,
+                times: 0,
+            });
+            if now < asked.next {
+                continue;
+            }
+            let times = asked.times;
+            *asked = Asked {
+                next: now.after(FETCH_RETRY),
+                times: times + 1,
+            };
+            let request = match want {
+                Want::Batch(digest) => {
+                    batches.entry(times).or_default().push(digest);
+                    continue;
+                }
+                Want::Bundle(digest) => Request::Bundle(digest),
+                Want::Record(number) => Request::Record(number),
+                Want::Entries(_, from) => Request::Entries {
+                    destination: self.shard,
+                    from,
+                },
+            };
+            let committee = match want {
+                Want::Entries(source, _) => CommitteeId::Shard(source),
+                Want::Record(_) if times % 2 == 0 => CommitteeId::Beacon,
+                _ => CommitteeId::Shard(self.shard),
+            };
+            self.ask(committee, times, request, ready);
+        }
+        let own = CommitteeId::Shard(self.shard);
+        for (times, digests) in batches {
+            for some in digests.chunks(crate::message::MAX_BATCHES_REQUESTED) {
+                self.ask(own, times, Request::Batches(some.to_vec()), ready);
+            }
+        }
+    }
+
+    /// Asks the `times`-th member after our own position, never ourselves.
+    fn ask(&self, committee: CommitteeId, times: u64, request: Request, ready: &mut Ready) {
+        let members = self.genesis.committee(committee);
+        let own = committee == CommitteeId::Shard(self.shard);
+        let start = self.me.get() as u64;
+        let others = members.size() as u64 - u64::from(own);
+        let member = members.by_turn(start + u64::from(own) + times % others.max(1));
+        let to = Destination::Member(Peer { committee, member });
+        ready.prompt.push(Outbound {
+            to,
+            message: Message::Request(request),
+        });
+    }
+
+    fn set_wake(&self, now: Time, ready: &mut Ready) {
+        let tip = self.replica.high_qc().block;
+        let due = self
+            .replica
+            .application()
+            .due_at(&tip)
+            .filter(|due| *due > now);
+        let asked = self.asked.values().map(|asked| asked.next);
+        let checkpoint = self.checkpoint.as_ref().map(|(_, due)| *due);
+        let committed = self.replica.committed().id();
+        // The moment at which a late record or late entries are asked for.
+        let pull = self.replica.application().place(&committed).map(|place| {
+            if place.window.sealed {
+                place.time
+            } else {
+                place.window.opened
+            }
+            .after(PULL_AFTER)
+        });
+        ready.wake_at = asked
+            .chain(ready.wake_at)
+            .chain(due)
+            .chain(checkpoint)
+            .chain(self.mempool.pack_at())
+            .chain(pull.filter(|pull| *pull > now))
+            .min();
+    }
+
+    fn chain(&mut self) -> &mut ShardChain {
+        self.replica.application_mut()
+    }
+
+    fn log(&mut self, ready: &mut Ready, write: Write) {
+        self.position = self.position.next();
+        ready.writes.push(write);
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let committed = self.replica.committed();
+        let chain = self.replica.application();
+        let place = chain.place(&committed.id());
+        let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
+        Status {
+            view: self.replica.view(),
+            leader: consensus::leader_of(committee, self.replica.view()),
+            committed: committed.header().height,
+            executed: chain.executed_height(),
+            window: chain.open_window(),
+            record: place.map_or(WindowNumber::ZERO, |place| place.window.record),
+            sealed: place.is_some_and(|place| place.window.sealed),
+            pending: self.mempool.pending(),
+        }
+    }
+
+    pub(crate) fn horizon(&self) -> consensus::Horizon {
+        self.replica.horizon()
+    }
+}
+
+/// The members of `committee` that member `me` of another committee sends to, so that each of them
+/// hears from at least f + 1 senders.
+pub(crate) fn fan_out(
+    genesis: &Genesis,
+    committee: CommitteeId,
+    me: MemberIndex,
+) -> impl Iterator<Item = MemberIndex> {
+    let members = genesis.committee(committee);
+    let copies = members.join_threshold() as u64;
+    (0..copies).map(move |copy| members.by_turn(me.get() as u64 + copy))
+}
+
+/// The digest at the height the stored state has reached.
+fn ledger_digest(store: &dyn Store) -> Result<EffectsDigest, Fatal> {
+    let Some((height, _)) = log::anchor_of(store)? else {
+        return Ok(EffectsDigest::ZERO);
+    };
+    let block = lockstep_ledger::History::new(store).block(height)?;
+    match block {
+        Some(block) => Ok(block.digest()),
+        None => Err(Fatal::Store(format!(
+            "the {} column has no entry for height {height}, which the anchor has",
+            Column::Receipts.name()
+        ))),
+    }
+}
