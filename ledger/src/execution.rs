@@ -464,3 +464,78 @@ pub(crate) fn chain(
         &(previous, receipts_root, effects),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Action, LedgerConfig};
+    use lockstep_types::{AssetId, GenesisHash, PublicKey, Signature};
+
+    #[test]
+    fn a_panic_is_a_result_and_leaves_no_trace() {
+        let key = PublicKey::new([2; 33]);
+        let sender = AccountId::of(&key);
+        let config = LedgerConfig {
+            genesis: GenesisHash::ZERO,
+            shard: ShardId::new(0),
+            shards: 1,
+            minimum_balance: 1,
+            account_window_limit: 9,
+            pair_cap: 9,
+        };
+        let mut ledger = Ledger::genesis(config, &[(sender, AssetId::NATIVE, 100)]);
+        ledger.panic_at_nonce = Some(1);
+        let transactions: Vec<_> = (0..3)
+            .map(|nonce| Transaction {
+                key,
+                nonce,
+                expiry: WindowNumber::new(9),
+                actions: vec![Action::Transfer {
+                    to: AccountId::new([nonce as u8; 20]),
+                    asset: AssetId::NATIVE,
+                    amount: 10,
+                }],
+                signature: Signature::new([0; 64]),
+            })
+            .collect();
+        let outcome = ledger.execute(BlockInput {
+            height: Height::new(1),
+            window: WindowNumber::new(1),
+            record: None,
+            bundles: &[],
+            transactions: &mut transactions.iter(),
+            seal: None,
+        });
+        let results: Vec<_> = outcome.receipts.iter().map(|r| r.result).collect();
+        let internal = ReceiptResult::Failed(Failure::Internal);
+        assert_eq!(
+            results,
+            [ReceiptResult::Applied, internal, ReceiptResult::Applied]
+        );
+        assert_eq!(ledger.account(&sender).map(Account::native), Some(80));
+        assert_eq!(ledger.account(&sender).map(|a| a.nonce), Some(3));
+        assert_eq!(outcome.broken, None);
+        assert_eq!(ledger.recount(), Ok(()));
+    }
+
+    #[test]
+    fn value_from_nowhere_is_noticed_in_the_same_block() {
+        let id = AccountId::new([1; 20]);
+        let config = LedgerConfig {
+            genesis: GenesisHash::ZERO,
+            shard: ShardId::new(0),
+            shards: 1,
+            minimum_balance: 1,
+            account_window_limit: 9,
+            pair_cap: 9,
+        };
+        let mut ledger = Ledger::genesis(config, &[(id, AssetId::NATIVE, 100)]);
+        let mut richer = ledger.account(&id).cloned().unwrap();
+        richer.balances.add(AssetId::NATIVE, 1).unwrap();
+        let mut journal = Journal::default();
+        ledger.put(id, richer, &mut journal);
+        let (height, window) = (Height::new(1), WindowNumber::new(1));
+        let outcome = ledger.finish_block(height, window, None, None, journal);
+        assert!(matches!(outcome.broken, Some(Broken::Conservation { .. })));
+    }
+}

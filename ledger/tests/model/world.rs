@@ -396,7 +396,10 @@ impl World {
                 assert_eq!(found.balances.get(asset), account.balance(asset));
             }
         }
-        let count: usize = self.shards.iter().map(|s| s.steady.account_count()).sum();
+        let count: usize = self
+            .shards
+            .iter()
+            .fold(0, |n, s| n + s.steady.account_count());
         assert_eq!(count, self.naive.accounts.len());
         for asset in ASSETS {
             assert_eq!(self.naive.total(asset), self.totals[&asset], "conserved");
