@@ -71,6 +71,7 @@ fn heal(world: &mut World) {
 }
 
 fn check_caught_up(world: &World) {
+    world.check_no_equivocation();
     assert!(world.stopped.is_empty(), "{}", world.trace);
     for index in 0..world.size() {
         let committed = &world.replica(index).application().committed;

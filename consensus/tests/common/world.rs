@@ -12,8 +12,10 @@ use lockstep_consensus::{
 use lockstep_types::{
     Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, GenesisHash,
     KeyedHashEngine, KeyedSigner, LinkedBlock, LogPosition, MemberIndex, ShardId, Signer, Time,
-    Verified, Verifier,
+    Timeout, Verified, Verifier, Vote,
 };
+
+use parity_scale_codec::Encode as _;
 
 use super::Numbers;
 use super::chaos::Chaos;
@@ -78,6 +80,19 @@ pub(crate) fn member(index: usize) -> MemberIndex {
 
 impl World {
     pub(crate) fn new(size: usize) -> Self {
+        Self::with_timers(size, TimerConfig::DEFAULT)
+    }
+
+    /// One member runs; the test speaks for the others.
+    pub(crate) fn lone(index: usize) -> Self {
+        let mut world = World::new(4);
+        (0..4)
+            .filter(|other| *other != index)
+            .for_each(|other| world.crash(other));
+        world
+    }
+
+    pub(crate) fn with_timers(size: usize, timers: TimerConfig) -> Self {
         let engine = KeyedHashEngine::new([7; 32]);
         let signers: Vec<_> = (0..size)
             .map(|i| engine.signer(&format!("member {i}")))
@@ -98,7 +113,7 @@ impl World {
             now: Time::from_millis(1_000),
             delay: Duration::from_millis(10),
             sync: Duration::ZERO,
-            timers: TimerConfig::DEFAULT,
+            timers,
             names: BTreeMap::from([(root.id(), "root".to_owned())]),
             context,
             root,
@@ -280,6 +295,62 @@ impl World {
             let message = self.verify(sent.message);
             let from = member(sent.from);
             self.step(sent.to, Input::Received { from, message });
+        }
+    }
+
+    /// Gives a message to a replica now, and lets its disk finish if it takes no time.
+    pub(crate) fn tell(&mut self, to: usize, from: usize, message: Message) {
+        let message = self.verify(message);
+        let from = member(from);
+        self.step(to, Input::Received { from, message });
+        self.run_ms(0);
+    }
+
+    /// What a replica has said to everybody, in order.
+    pub(crate) fn said(&self, index: usize) -> Vec<&Message> {
+        let listener = (index + 1) % self.size();
+        let heard = |sent: &&Sent| sent.from == index && sent.to == listener;
+        self.wire
+            .iter()
+            .filter(heard)
+            .map(|sent| &sent.message)
+            .collect()
+    }
+
+    pub(crate) fn votes(&self, index: usize) -> Vec<Vote> {
+        let vote = |message: &&Message| match message {
+            Message::Vote(vote) => Some(vote.clone()),
+            _ => None,
+        };
+        self.said(index).iter().filter_map(vote).collect()
+    }
+
+    pub(crate) fn timeouts(&self, index: usize) -> Vec<Timeout> {
+        let timeout = |message: &&Message| match message {
+            Message::Timeout(timeout) => Some((**timeout).clone()),
+            _ => None,
+        };
+        self.said(index).iter().filter_map(timeout).collect()
+    }
+
+    /// Nobody ever signed two different statements of one kind for one view.
+    pub(crate) fn check_no_equivocation(&self) {
+        let mut signed: BTreeMap<(u8, usize, u64), Vec<u8>> = BTreeMap::new();
+        for sent in &self.wire {
+            let (kind, view, what) = match &sent.message {
+                Message::Proposal(p) => (0, p.view(), p.block.id().encode()),
+                Message::Vote(vote) => (1, vote.view, vote.encode()),
+                Message::Timeout(timeout) => (2, timeout.view, timeout.encode()),
+                _ => continue,
+            };
+            let first = signed
+                .entry((kind, sent.from, view.get()))
+                .or_insert(what.clone());
+            assert_eq!(
+                *first, what,
+                "member {} in {view}\n{}",
+                sent.from, self.trace
+            );
         }
     }
 
