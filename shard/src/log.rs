@@ -357,3 +357,12 @@ pub fn anchor_of(store: &dyn Store) -> Result<Option<(Height, BlockId)>, Fatal> 
         .map_err(|_| Fatal::Store("the anchor in the store is damaged".into()))?;
     Ok(Some((link.block.header().height, link.block.id())))
 }
+
+/// Is this block in the log?
+///
+/// # Errors
+/// When the store fails.
+pub fn has_block(store: &dyn Store, height: Height, id: &BlockId) -> Result<bool, Fatal> {
+    let found = store.get(Column::Blocks, &block_key(height, id))?;
+    Ok(height == Height::ZERO || found.is_some())
+}
