@@ -21,6 +21,16 @@ impl MemoryStore {
     }
 }
 
+impl Clone for MemoryStore {
+    /// A copy as of now; later writes to one do not show in the other.
+    fn clone(&self) -> Self {
+        let columns = self.columns.read().expect("no holder of this lock panics");
+        MemoryStore {
+            columns: RwLock::new(columns.clone()),
+        }
+    }
+}
+
 impl Store for MemoryStore {
     fn write(&self, writes: &[Write], _: Durability) -> Result<(), StoreError> {
         let mut columns = self.columns.write().expect("no holder of this lock panics");

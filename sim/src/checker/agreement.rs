@@ -1,0 +1,96 @@
+//! Agreement (I1), the commit stream (I5) and determinism of execution (I10): one block, one effects
+//! digest and one checkpoint per committee and height; one record per number.
+
+use std::collections::BTreeMap;
+
+use lockstep_shard::{CertifiedRecord, ExecutedBlock, Peer};
+use lockstep_types::{
+    Block, BlockId, CommitteeId, EffectsDigest, Height, RecordHash, WindowNumber,
+};
+
+use super::Broken;
+
+/// What all members together have decided.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    blocks: BTreeMap<(CommitteeId, Height), BlockId>,
+    effects: BTreeMap<(CommitteeId, Height), EffectsDigest>,
+    records: BTreeMap<WindowNumber, RecordHash>,
+    /// The last height each member has given to execution. A restart may go back to its anchor.
+    last: BTreeMap<Peer, Height>,
+}
+
+impl Agreement {
+    /// The highest height any member of a committee has executed.
+    pub fn height(&self, committee: CommitteeId) -> Height {
+        let of = self.effects.keys().filter(|(id, _)| *id == committee);
+        of.map(|(_, height)| *height).max().unwrap_or(Height::ZERO)
+    }
+
+    /// The highest record.
+    pub fn record(&self) -> WindowNumber {
+        self.records
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or(WindowNumber::ZERO)
+    }
+
+    pub(super) fn on_committed(&mut self, peer: &Peer, block: &Block) -> Result<(), Broken> {
+        let height = block.header().height;
+        let known = *self
+            .blocks
+            .entry((peer.committee, height))
+            .or_insert(block.id());
+        if known != block.id() {
+            let detail = format!(
+                "{peer:?} committed {:?} at {height}, somebody else {known:?}",
+                block.id()
+            );
+            return Err(Broken {
+                invariant: "agreement",
+                detail,
+            });
+        }
+        let last = self.last.insert(*peer, height);
+        match last {
+            Some(last) if height > last.next() => {
+                let detail = format!("{peer:?} went from {last} to {height}");
+                Err(Broken {
+                    invariant: "commits without gaps",
+                    detail,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn on_executed(&mut self, peer: &Peer, block: &ExecutedBlock) -> Result<(), Broken> {
+        let key = (peer.committee, block.height);
+        let known = *self.effects.entry(key).or_insert(block.digest);
+        if known == block.digest {
+            return Ok(());
+        }
+        let detail = format!(
+            "{peer:?} came to {:?} at {}, somebody else to {known:?}",
+            block.digest, block.height
+        );
+        Err(Broken {
+            invariant: "equal execution",
+            detail,
+        })
+    }
+
+    pub(super) fn on_record(&mut self, record: &CertifiedRecord) -> Result<(), Broken> {
+        let (number, hash) = (record.record.number, record.record.hash());
+        let known = *self.records.entry(number).or_insert(hash);
+        if known == hash {
+            return Ok(());
+        }
+        let detail = format!("record {number} is {hash:?} and {known:?}");
+        Err(Broken {
+            invariant: "one record per number",
+            detail,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Validity (I2), exactly once (I8) and conservation (I7): what executes was submitted, executes in
+//! one block of the chain and no other, every credit has its debit, and the value of all shards and
+//! of everything in flight is genesis'.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lockstep_genesis::Genesis;
+use lockstep_ledger::{Ledger, ReceiptResult, Subject, Supply};
+use lockstep_shard::{ExecutedBlock, Peer};
+use lockstep_types::{Height, ShardId, TransactionId};
+
+use super::Broken;
+
+/// What all shards together have done.
+pub struct ExactlyOnce {
+    genesis: Arc<Genesis>,
+    submitted: BTreeSet<TransactionId>,
+    executed: BTreeMap<(ShardId, TransactionId), (Height, bool)>,
+    credited: BTreeMap<(ShardId, ShardId, u64), Height>,
+    checked: BTreeMap<ShardId, Height>,
+}
+
+impl ExactlyOnce {
+    pub(super) fn new(genesis: Arc<Genesis>) -> Self {
+        ExactlyOnce {
+            genesis,
+            submitted: BTreeSet::new(),
+            executed: BTreeMap::new(),
+            credited: BTreeMap::new(),
+            checked: BTreeMap::new(),
+        }
+    }
+
+    /// Transactions given to some member.
+    pub fn submitted(&self) -> usize {
+        self.submitted.len()
+    }
+
+    /// Transactions executed, failed ones included.
+    pub fn executed(&self) -> usize {
+        self.executed.len()
+    }
+
+    /// Transactions executed that did what they say.
+    pub fn applied(&self) -> usize {
+        self.executed
+            .values()
+            .filter(|(_, applied)| *applied)
+            .count()
+    }
+
+    /// Credits from other shards.
+    pub fn credited(&self) -> usize {
+        self.credited.len()
+    }
+
+    pub(super) fn on_submitted(&mut self, id: TransactionId) {
+        self.submitted.insert(id);
+    }
+
+    pub(super) fn on_executed(&mut self, peer: &Peer, block: &ExecutedBlock) -> Result<(), Broken> {
+        let shard = peer.committee.shard().expect("shards execute");
+        if self
+            .checked
+            .get(&shard)
+            .is_some_and(|height| *height >= block.height)
+        {
+            return Ok(()); // agreement compares repetitions by their digests
+        }
+        for receipt in block.receipts.iter() {
+            let (seen, detail) = match receipt.subject {
+                Subject::Transaction(id) => {
+                    if !self.submitted.contains(&id) {
+                        let detail = format!("{id:?} at {} of {shard}", block.height);
+                        return Err(Broken {
+                            invariant: "only what was submitted",
+                            detail,
+                        });
+                    }
+                    let applied = matches!(receipt.result, ReceiptResult::Applied);
+                    let value = (block.height, applied);
+                    let before = self.executed.insert((shard, id), value);
+                    (before.map(|(height, _)| height), format!("{id:?}"))
+                }
+                Subject::Credit {
+                    source, sequence, ..
+                } => {
+                    let key = (shard, source, sequence);
+                    let before = self.credited.insert(key, block.height);
+                    (before, format!("credit {sequence} from {source}"))
+                }
+            };
+            if let Some(before) = seen {
+                let detail = format!("{detail} at {before} and at {} of {shard}", block.height);
+                return Err(Broken {
+                    invariant: "exactly once",
+                    detail,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ledger(&mut self, peer: &Peer, ledger: &Ledger) -> Result<(), Broken> {
+        let shard = peer.committee.shard().expect("shards execute");
+        let checked = self.checked.entry(shard).or_default();
+        if ledger.height() <= *checked {
+            return Ok(());
+        }
+        *checked = ledger.height();
+        for supply in ledger.supply() {
+            if let Err(broken) = supply.check() {
+                let detail = format!("{shard} at {}: {broken}", ledger.height());
+                return Err(Broken {
+                    invariant: "conservation",
+                    detail,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Do all shards together hold what genesis gave, once nothing is in flight?
+    ///
+    /// # Errors
+    /// The asset and both totals.
+    pub fn check_total<'a>(&self, ledgers: impl Iterator<Item = &'a Ledger>) -> Result<(), Broken> {
+        let mut held: BTreeMap<_, u128> = BTreeMap::new();
+        for supply in ledgers.flat_map(Ledger::supply) {
+            let Supply {
+                asset,
+                balances,
+                escrow,
+                sent,
+                received,
+                ..
+            } = supply;
+            let total = held.entry(asset).or_default();
+            *total = total
+                .wrapping_add(balances + escrow)
+                .wrapping_add(sent)
+                .wrapping_sub(received);
+        }
+        let mut given: BTreeMap<_, u128> = BTreeMap::new();
+        for (_, asset, amount) in self.genesis.allocations() {
+            *given.entry(asset).or_default() += amount;
+        }
+        if held == given {
+            return Ok(());
+        }
+        let detail = format!("genesis gave {given:?}, shards and flight hold {held:?}");
+        Err(Broken {
+            invariant: "global conservation",
+            detail,
+        })
+    }
+}
