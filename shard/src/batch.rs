@@ -127,7 +127,7 @@ impl BatchContext {
             committee: genesis.committee(committee).clone(),
             shard,
             shards: genesis.shard_count(),
-            limits: genesis.limits.clone(),
+            limits: genesis.limits,
         }
     }
 

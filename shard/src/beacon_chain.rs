@@ -230,7 +230,7 @@ impl BeaconChain {
             let current = newest.is_some_and(|c| c.checkpoint.window() == number);
             waiting |= !current && self.is_awaited(shard, place);
             entries.push(match newest {
-                Some(certified) => ShardEntry::Certified((**certified).clone()),
+                Some(certified) => ShardEntry::Certified(Box::new((**certified).clone())),
                 None => ShardEntry::Absent,
             });
         }

@@ -129,7 +129,7 @@ impl Mempool {
         }
         self.waiting_since = (!self.waiting.is_empty()).then_some(now);
         // A sender's transactions may have come over several connections: put them in order.
-        taken.sort_by(|a, b| (a.key, a.nonce).cmp(&(b.key, b.nonce)));
+        taken.sort_by_key(|transaction| (transaction.key, transaction.nonce));
         (!taken.is_empty()).then_some(taken)
     }
 

@@ -23,7 +23,7 @@ pub enum ShardEntry {
     Absent,
     /// Its newest certified checkpoint that no record holds yet.
     #[codec(index = 1)]
-    Certified(CertifiedCheckpoint),
+    Certified(Box<CertifiedCheckpoint>),
 }
 
 impl ShardEntry {

@@ -584,7 +584,7 @@ impl ShardMember {
             };
             let committee = match want {
                 Want::Entries(source, _) => CommitteeId::Shard(source),
-                Want::Record(_) if times % 2 == 0 => CommitteeId::Beacon,
+                Want::Record(_) if times.is_multiple_of(2) => CommitteeId::Beacon,
                 _ => CommitteeId::Shard(self.shard),
             };
             self.ask(committee, times, request, ready);
