@@ -185,16 +185,23 @@ fn committee_word(committee: CommitteeId) -> String {
 }
 
 fn committee_keys(seed: u64, committee: CommitteeId, members: u8) -> Vec<ValidatorKeys> {
-    let word = committee_word(committee);
     (0..members)
-        .map(|member| {
-            let role = format!("{word}/validator-{member}");
-            ValidatorKeys {
-                key: SecretKey::insecure_from_seed(seed, &role),
-                network_seed: *hash("lockstep/dev-network-key", &(seed, &role)).as_bytes(),
-            }
-        })
+        .map(|member| development_validator(seed, committee, MemberIndex::new(member)))
         .collect()
+}
+
+/// The keys of a member on the development network with this seed, as [`Genesis::development`]
+/// makes them.
+pub fn development_validator(
+    seed: u64,
+    committee: CommitteeId,
+    member: MemberIndex,
+) -> ValidatorKeys {
+    let role = format!("{}/validator-{}", committee_word(committee), member.get());
+    ValidatorKeys {
+        key: SecretKey::insecure_from_seed(seed, &role),
+        network_seed: *hash("lockstep/dev-network-key", &(seed, &role)).as_bytes(),
+    }
 }
 
 fn account_key(seed: u64, draw: u32) -> SecretKey {

@@ -34,7 +34,7 @@ pub use check::{
 };
 pub use development::{
     AccountKey, DEFAULT_DEVELOPMENT_SEED, DevelopmentKeys, DevelopmentSpec, PERSONAS,
-    ValidatorKeys, development_account, network_public_key,
+    ValidatorKeys, development_account, development_validator, network_public_key,
 };
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use genesis::{Allocation, CommitteeSpec, Content, Genesis, GenesisSpec, ValidatorSpec};

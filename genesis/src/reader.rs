@@ -42,7 +42,6 @@ impl<'a> Reader<'a> {
                 },
             );
         }
-        reader.spans.insert(String::new(), 0..0);
         (reader, table.into_inner())
     }
 
@@ -60,16 +59,13 @@ impl<'a> Reader<'a> {
             found,
         } = self;
         let result = found.into_result(file, |place| {
-            // A missing key is shown at the table it is missing from.
+            // A missing key is shown at the table it is missing from, if that is not the whole file.
             let mut place = place;
             loop {
                 if let Some(span) = spans.get(place) {
                     return Some(At::find(text, span));
                 }
-                place = match place.rfind(['.', '[']) {
-                    Some(end) => &place[..end],
-                    None => "",
-                };
+                place = &place[..place.rfind(['.', '['])?];
             }
         });
         result.map_err(|mut problems| {
