@@ -164,6 +164,8 @@ impl<A: Application> Replica<A> {
         tip: BlockId,
         out: &mut Ready,
     ) -> Result<(), Refusal> {
+        // The root has no parent and no certificate to show; everybody has it.
+        let from = from.max(Height::ZERO.next());
         let interval = self.pacemaker.config().resend;
         if !self.fetch.may_serve(now, peer, interval) {
             return Err(Refusal::TooManyRequests(MAX_SERVED_PER_INTERVAL));

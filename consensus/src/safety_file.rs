@@ -38,7 +38,7 @@ pub enum Slot {
     /// It was never written: all zeros.
     Empty,
     /// A whole record.
-    Good(Stored),
+    Good(Box<Stored>),
     /// Neither: a write was cut off, or the disk lost something.
     Torn,
 }
@@ -86,12 +86,12 @@ impl Slot {
         if bytes.iter().all(|byte| *byte == 0) {
             return Slot::Empty;
         }
-        decode_stored(bytes).map_or(Slot::Torn, Slot::Good)
+        decode_stored(bytes).map_or(Slot::Torn, |stored| Slot::Good(Box::new(stored)))
     }
 
     fn good(self) -> Option<Stored> {
         match self {
-            Slot::Good(stored) => Some(stored),
+            Slot::Good(stored) => Some(*stored),
             Slot::Empty | Slot::Torn => None,
         }
     }
@@ -152,6 +152,7 @@ pub fn choose(first: &[u8], second: &[u8]) -> Result<Option<Found>, Wiped> {
         (Slot::Empty, Slot::Empty | Slot::Torn) | (Slot::Torn, Slot::Empty) => Ok(None),
         (Slot::Torn, Slot::Torn) => Err(Wiped::BothTorn),
         (Slot::Good(a), Slot::Good(b)) => {
+            let (a, b) = (*a, *b);
             let (older, newest) = if a.counter < b.counter {
                 (a, b)
             } else {
@@ -267,7 +268,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let one = stored(1, 7);
-        assert_eq!(Slot::decode(&slot(&one)), Slot::Good(one.clone()));
+        assert_eq!(Slot::decode(&slot(&one)), Slot::Good(Box::new(one.clone())));
         assert_eq!(Slot::decode(&empty()), Slot::Empty);
         assert_eq!(Slot::decode(&[]), Slot::Empty);
         let whole = one.encode();
@@ -324,7 +325,7 @@ mod tests {
         largest.record.high_tc = Some(tc);
         let bytes = largest.encode();
         assert!(bytes.len() > SLOT_BYTES / 2 && bytes.len() <= SLOT_BYTES);
-        assert_eq!(Slot::decode(&bytes), Slot::Good(largest));
+        assert_eq!(Slot::decode(&bytes), Slot::Good(Box::new(largest)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct Sent {
 
 enum Event {
     Deliver(Sent),
-    Synced(usize, u32, Write),
+    Synced(usize, u32, Box<Write>),
     Wake(usize),
 }
 
@@ -270,7 +270,7 @@ impl World {
             }
             Event::Synced(index, incarnation, write) => {
                 if self.incarnations[index] == incarnation {
-                    self.on_synced(index, write);
+                    self.on_synced(index, *write);
                 }
             }
         }
@@ -406,7 +406,7 @@ impl World {
                 held: parts.held,
             };
             let at = self.now.after(self.sync);
-            self.schedule(at, Event::Synced(index, incarnation, write));
+            self.schedule(at, Event::Synced(index, incarnation, Box::new(write)));
         }
         self.wakes[index] = parts.wake_at;
         if let Some(at) = parts.wake_at {

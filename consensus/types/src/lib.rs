@@ -4,6 +4,8 @@
 //! Nothing here does I/O, reads a clock or draws randomness. The crate is small on purpose: what
 //! stands here is shared by consensus, ledger, barrier and node alike.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod account;
 mod block;
 mod certificate;
