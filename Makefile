@@ -1,0 +1,37 @@
+# The table of contents: every target is a line that a person could type.
+CARGO ?= cargo
+SEEDS ?= 500
+
+.PHONY: help setup build demo test lint sim bench docs clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## installs what the build needs and this machine lacks
+	@sh ops/setup.sh
+
+build: setup ## builds both binaries
+	$(CARGO) build --release --locked --bins
+
+demo: build ## a network, a transfer across shards with its receipt, a quick sweep and its report
+	@sh ops/demo.sh
+
+test: setup ## all tests, and 500 simulated networks
+	$(CARGO) test --release --locked --workspace
+	$(MAKE) --no-print-directory sim
+
+lint: setup ## formats and lints, as CI does
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+sim: ## SEEDS=N simulated networks with faults
+	$(CARGO) run --release --locked -q -p lockstep-sim --bin lockstep-sim -- --seeds $(SEEDS)
+
+bench: setup ## micro-benchmarks
+	$(CARGO) bench --locked -p lockstep-bench
+
+docs: setup ## the crates' documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
+
+clean: ## removes what was built
+	$(CARGO) clean
