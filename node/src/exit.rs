@@ -18,6 +18,14 @@ pub enum ExitCode {
     Rejected = 1,
     /// Wrong arguments or configuration.
     Usage = 2,
+    /// No node could be reached.
+    NoNode = 3,
+    /// Wrong password, or a file that others can read.
+    Denied = 4,
+    /// The deadline passed; the outcome is not known.
+    Unknown = 5,
+    /// A proof does not hold.
+    Unverified = 6,
     /// The disk failed, or holds what we did not write.
     Storage = 20,
     /// A protocol or accounting invariant does not hold here.
