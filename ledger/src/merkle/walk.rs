@@ -164,4 +164,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_walk_that_no_trie_has_is_malformed_whatever_its_root() {
+        let (low, high) = (AccountId::new([0; 20]), AccountId::new([0xff; 20]));
+        let sibling = hash("test", &1u8);
+        let walk = |depths: &[u8]| Walk {
+            leaf: Some((low, Account::default())),
+            steps: depths
+                .iter()
+                .map(|&depth| Step { depth, sibling })
+                .collect(),
+        };
+        assert!(walk(&[3, 7]).root(&low).is_ok());
+        for depths in [&[7, 3][..], &[3, 3], &[KEY_BITS], &[255]] {
+            assert!(matches!(
+                walk(depths).root(&low),
+                Err(ProofError::Malformed(_))
+            ));
+        }
+        // A leaf on the side where its own bits would never lead.
+        assert!(matches!(
+            walk(&[3]).root(&high),
+            Err(ProofError::Malformed(_))
+        ));
+    }
 }
