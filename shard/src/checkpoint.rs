@@ -104,7 +104,7 @@ impl Verifiable for CheckpointVote {
         self.checkpoint.check_shape(genesis)?;
         let committee = genesis.committee(CommitteeId::Shard(self.checkpoint.shard));
         let key = *committee.key(self.member).ok_or(Rejection::NotAMember)?;
-        claims.add(key, self.checkpoint.statement(genesis), self.signature);
+        claims.add_once(key, self.checkpoint.statement(genesis), self.signature);
         Ok(())
     }
 }

@@ -135,7 +135,7 @@ fn add_quorum(
 ) -> Result<(), Rejection> {
     for (position, (member, signature)) in signers.iter().zip(signatures).enumerate() {
         let key = *context.committee.key(member).ok_or(Rejection::NotAMember)?;
-        claims.add(key, statement(position), *signature);
+        claims.add_once(key, statement(position), *signature);
     }
     Ok(())
 }
@@ -297,7 +297,7 @@ pub fn quorum_claims(
     claims.certificate(digest, |claims| {
         for (member, signature) in signers.iter().zip(signatures) {
             let key = *committee.key(member).ok_or(Rejection::NotAMember)?;
-            claims.add(key, statement, *signature);
+            claims.add_once(key, statement, *signature);
         }
         Ok(())
     })

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use crate::codec::CodecError;
-use crate::{Claim, Digest, Engine, Epoch, PublicKey, Signature, View};
+use crate::{Claim, Digest, Engine, Epoch, PublicKey, Signature, View, hash};
 
 /// A value whose bounds, shape and signatures have been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub trait Verifiable {
 pub struct Claims<'a> {
     list: Vec<Claim>,
     memory: &'a Memory,
-    /// Certificates to remember once the engine has said yes.
+    /// Certificates and statements to remember once the engine has said yes.
     certificates: Vec<Digest>,
 }
 
@@ -145,6 +145,16 @@ impl Claims<'_> {
             digest,
             signature,
         });
+    }
+
+    /// Adds one signature that will be met again inside a certificate, unless it has been found
+    /// good before: a replica that has checked the votes does not check their certificate anew.
+    pub fn add_once(&mut self, key: PublicKey, digest: Digest, signature: Signature) {
+        let claim = hash("lockstep/claim", &(key, digest, signature));
+        if !self.memory.knows(&claim) {
+            self.add(key, digest, signature);
+            self.certificates.push(claim);
+        }
     }
 
     /// Adds the signatures of a certificate, unless a certificate with this very `digest` (over
@@ -166,9 +176,9 @@ impl Claims<'_> {
     }
 }
 
-/// Certificates remembered. A replica meets the same one in a proposal, in resent status messages
-/// and inside timeouts; a few hundred cover all views that are still talked about.
-const MAX_REMEMBERED: usize = 1_024;
+/// Certificates and statements remembered. A replica meets the same one in a proposal, in resent
+/// status messages and inside timeouts; this covers the last hundred views of a large committee.
+const MAX_REMEMBERED: usize = 8_192;
 
 #[derive(Default)]
 struct Memory(Mutex<(BTreeSet<Digest>, VecDeque<Digest>)>);
@@ -255,29 +265,30 @@ impl Verifier {
         let ranges: Vec<_> = values
             .iter()
             .map(|value| {
-                let start = claims.list.len();
+                let (start, known) = (claims.list.len(), claims.certificates.len());
                 let shape = value.claims(context, &mut claims);
                 if shape.is_err() {
                     claims.list.truncate(start);
+                    claims.certificates.truncate(known);
                 }
-                shape.map(|()| start..claims.list.len())
+                shape.map(|()| (start..claims.list.len(), known..claims.certificates.len()))
             })
             .collect();
-        // Which certificate belongs to which value is not tracked here, so none is remembered.
         let answers = self.engine.check(&claims.list);
         assert_eq!(answers.len(), claims.list.len(), "one answer per claim");
+        let certificates = claims.certificates;
         values
             .into_iter()
             .zip(ranges)
-            .map(|(value, range)| {
-                let range = range?;
+            .map(|(value, ranges)| {
+                let (range, known) = ranges?;
                 let start = range.start;
-                match answers[range].iter().position(|good| !good) {
-                    None => Ok(Verified(value)),
-                    Some(bad) => Err(Rejection::BadSignature {
-                        key: claims.list[start + bad].key,
-                    }),
+                if let Some(bad) = answers[range].iter().position(|good| !good) {
+                    let key = claims.list[start + bad].key;
+                    return Err(Rejection::BadSignature { key });
                 }
+                self.memory.remember(certificates[known].to_vec());
+                Ok(Verified(value))
             })
             .collect()
     }
@@ -348,6 +359,31 @@ mod tests {
         assert_eq!(engine.1.load(Ordering::Relaxed), 1);
         assert!(verifier.check(note(2, 3), &10).is_err());
         assert!(verifier.check(note(2, 3), &10).is_err());
+    }
+
+    struct Statement(Note);
+
+    impl Verifiable for Statement {
+        type Context = ();
+
+        fn claims(&self, (): &(), claims: &mut Claims<'_>) -> Result<(), Rejection> {
+            claims.add_once(self.0.key, hash("text", &self.0.text), self.0.signature);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_statement_found_good_is_not_checked_again_and_a_bad_one_is() {
+        let engine = Arc::new(Counting::default());
+        let verifier = Verifier::new(engine.clone());
+        let statements = vec![Statement(note(1, 1)), Statement(note(2, 3))];
+        let results = verifier.check_each(statements, &());
+        assert!(results[0].is_ok() && results[1].is_err());
+        assert_eq!(engine.1.load(Ordering::Relaxed), 2);
+        assert!(verifier.check(Statement(note(1, 1)), &()).is_ok());
+        assert_eq!(engine.1.load(Ordering::Relaxed), 2, "remembered");
+        assert!(verifier.check(Statement(note(2, 3)), &()).is_err());
+        assert_eq!(engine.1.load(Ordering::Relaxed), 3, "a bad one never is");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Verifiable for Vote {
             .key(self.author)
             .ok_or(Rejection::NotAMember)?;
         let statement = Self::statement(&context.domain, self.epoch, self.view, &self.block);
-        claims.add(key, statement, self.signature);
+        claims.add_once(key, statement, self.signature);
         Ok(())
     }
 }
@@ -139,7 +139,7 @@ impl Verifiable for Timeout {
         }
         self.high_qc.claims(context, claims)?;
         let statement = Self::statement(&context.domain, self.epoch, self.view, self.high_qc.view);
-        claims.add(key, statement, self.signature);
+        claims.add_once(key, statement, self.signature);
         Ok(())
     }
 }
