@@ -21,6 +21,8 @@ mod amounts;
 mod bundle;
 mod error;
 mod execution;
+#[cfg(test)]
+mod golden;
 mod history;
 mod inbox;
 mod ledger;
