@@ -296,3 +296,121 @@ impl Safety {
 fn reserved_by(record: &SafetyRecord) -> View {
     record.last_signed_view().next()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LogEnd, record::SafetyRecord};
+    use lockstep_types::{
+        BlockId, CommitteeId, Epoch, GenesisHash, KeyedHashEngine, Signers, Time,
+    };
+
+    fn domain() -> Domain {
+        Domain {
+            genesis: GenesisHash::ZERO,
+            committee: CommitteeId::Beacon,
+        }
+    }
+
+    fn safety() -> Safety {
+        let root = Block::genesis(&domain(), Time::ZERO);
+        let log_end = LogEnd {
+            position: LogPosition::START,
+            height: root.header().height,
+            block: root.id(),
+        };
+        let root = QuorumCertificate::root(Epoch::ZERO, root.id());
+        let record = SafetyRecord::fresh(Epoch::ZERO, root, log_end);
+        let signer = Arc::new(KeyedHashEngine::new([0; 32]).signer("me"));
+        Safety::fresh(domain(), MemberIndex::new(0), signer, record)
+    }
+
+    fn qc(view: u64) -> QuorumCertificate {
+        QuorumCertificate {
+            view: View::new(view),
+            ..QuorumCertificate::root(Epoch::ZERO, BlockId::ZERO)
+        }
+    }
+
+    fn tc(view: u64, high: u64) -> TimeoutCertificate {
+        TimeoutCertificate {
+            epoch: Epoch::ZERO,
+            view: View::new(view),
+            signers: Signers::NONE,
+            high_qc_views: Vec::new(),
+            signatures: Vec::new(),
+            high_qc: qc(high),
+        }
+    }
+
+    fn proposal(view: u64, parent: u64, entered_by: Option<TimeoutCertificate>) -> Proposal {
+        let mut header = Block::genesis(&domain(), Time::ZERO).header().clone();
+        header.view = View::new(view);
+        header.parent_view = View::new(parent);
+        let block = Block::new(header, Vec::new());
+        let signer = KeyedHashEngine::new([0; 32]).signer("me");
+        Proposal::sign(&signer, &domain(), block, qc(parent), entered_by)
+    }
+
+    /// R3 at the signature, whatever was checked before.
+    #[test]
+    fn a_block_must_extend_what_its_view_requires() {
+        let safety = safety();
+        let may = |p: Proposal| safety.may_vote(p.view(), &p);
+        assert_eq!(may(proposal(5, 4, None)), Ok(()));
+        assert_eq!(may(proposal(5, 2, Some(tc(4, 2)))), Ok(()));
+        assert_eq!(may(proposal(5, 3, Some(tc(4, 2)))), Ok(()));
+        for refused in [
+            proposal(5, 3, None),
+            proposal(5, 1, Some(tc(4, 2))),
+            proposal(5, 2, Some(tc(3, 2))),
+        ] {
+            assert!(matches!(
+                may(refused),
+                Err(Refusal::ParentNotJustified { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_repeated_vote_is_the_same_and_a_second_is_refused() {
+        let mut safety = safety();
+        let block = proposal(1, 0, None);
+        let vote = safety.vote(View::new(1), &block).unwrap();
+        assert_eq!(safety.vote(View::new(1), &block), Ok(vote));
+        let mut rival = proposal(1, 0, None);
+        rival.block = Block::new(rival.block.header().clone(), vec![1]);
+        assert!(matches!(
+            safety.vote(View::new(1), &rival),
+            Err(Refusal::AlreadyVoted { .. })
+        ));
+    }
+
+    #[test]
+    fn timeouts_are_for_the_current_view_and_shown_how_it_was_entered() {
+        let mut safety = safety();
+        assert!(matches!(
+            safety.may_time_out(View::new(3)),
+            Err(Refusal::NotCurrent { .. })
+        ));
+        safety.observe_tc(&tc(2, 0));
+        let timeout = safety.time_out(View::new(3)).unwrap();
+        assert_eq!(timeout.entered_by, Some(tc(2, 0)));
+        safety.observe_qc(&qc(1));
+        assert_eq!(
+            safety.time_out(View::new(3)),
+            Ok(timeout),
+            "stored, not made anew"
+        );
+    }
+
+    #[test]
+    fn a_record_is_taken_once_for_everything_signed_since() {
+        let mut safety = safety();
+        assert_eq!(safety.take_record(LogPosition::START), None);
+        safety.vote(View::new(1), &proposal(1, 0, None)).unwrap();
+        let record = safety.take_record(LogPosition::START).unwrap();
+        assert_eq!(record.last_voted_view(), View::new(1));
+        assert_eq!(safety.take_record(LogPosition::START), None);
+    }
+}
