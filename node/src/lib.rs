@@ -1,9 +1,31 @@
 //! A validator of Lockstep: sockets, disk, threads and commands around the pure crates.
+//!
+//! [`validator::Validator`] is one running validator, [`cluster::Cluster`] a whole development
+//! network on this machine; the binary is [`cli::main`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
+mod barriers;
+pub mod cli;
+mod clock;
+pub mod cluster;
 pub mod config;
+mod execution;
 pub mod exit;
 pub mod home;
+mod inbox;
+pub mod metrics;
 pub mod network;
+mod pending;
+pub mod ports;
+pub mod process;
+mod replica;
+mod routes;
+pub mod rpc;
+mod safety_file;
+mod shared;
+mod storage;
+pub mod telemetry;
+pub mod validator;
 pub mod verify;

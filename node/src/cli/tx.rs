@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lockstep_client::rpc::{Credit, Proof, Stage};
+use lockstep_client::rpc::{Credit, Executed, Proof, RecordedShard, Stage};
 use lockstep_client::{
-    CertifiedReceipt, FinalReceipt, Journal, Link, MAX_CERTIFIED_RECEIPT_BYTES, ProofFault,
+    CertifiedReceipt, Client, FinalReceipt, Journal, Link, MAX_CERTIFIED_RECEIPT_BYTES, ProofFault,
     ReceiptFile, SignedTransaction, Verified,
 };
 use lockstep_ledger::ReceiptResult;
+use lockstep_shard::CertifiedRecord;
 use lockstep_types::{TransactionId, codec};
 use serde_json::json;
 
@@ -186,6 +187,11 @@ impl Receipt {
         if receipt.transaction.is_none() {
             receipt.transaction = from_journal(&connected, &id)?;
         }
+        let mut record = None;
+        if !executed.destinations.is_empty() {
+            output.progress("  waiting for the barrier");
+            record = Some(barrier(until, source, shard, &executed).await?);
+        }
         let mut credits = Vec::new();
         for destination in &executed.destinations {
             let client = connected.shard(*destination)?;
@@ -198,6 +204,7 @@ impl Receipt {
         let certified = CertifiedReceipt {
             genesis: connected.hash,
             receipt,
+            record,
             credits,
         };
         // A node may be wrong; what is handed on must not be.
@@ -246,7 +253,38 @@ async fn wait_for(
     }
 }
 
+/// The first record whose checkpoint of the sender's shard covers the debit.
+async fn barrier(
+    until: Instant,
+    source: &Client,
+    shard: u16,
+    executed: &Executed,
+) -> Result<CertifiedRecord, Failure> {
+    let mut number = executed.window;
+    loop {
+        let asked = async || {
+            let record = source.record(number).await?;
+            Ok(record.map(|record| Proof {
+                height: match record.shards.get(usize::from(shard)) {
+                    Some(RecordedShard::Present { height, .. }) => *height,
+                    _ => 0,
+                },
+                bytes: record.bytes,
+            }))
+        };
+        let record = wait_for(until, asked).await?;
+        if record.height >= executed.height {
+            return decode_as(&record);
+        }
+        number += 1;
+    }
+}
+
 fn decode(proof: &Proof) -> Result<FinalReceipt, Failure> {
+    decode_as(proof)
+}
+
+fn decode_as<T: parity_scale_codec::DecodeLimit>(proof: &Proof) -> Result<T, Failure> {
     let malformed = |error: String| Failure::from(ProofFault::Malformed(error));
     let bytes = hex::decode(&proof.bytes).map_err(|error| malformed(error.to_string()))?;
     codec::decode(&bytes, MAX_CERTIFIED_RECEIPT_BYTES).map_err(|error| malformed(error.to_string()))

@@ -37,6 +37,8 @@ const MAX_STREAMS: usize = 64;
 const MAX_PENDING_INCOMING: u32 = 64;
 /// A handshake must be done in this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing may take.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Gossip and judgements waiting for the network task. More means that the task is starved; what
 /// does not fit is dropped and fetched later.
 const MAX_COMMANDS: usize = 1_024;
@@ -123,6 +125,26 @@ impl NetworkHandle {
     /// Counts since the start.
     pub fn traffic(&self) -> &Traffic {
         &self.shared.traffic
+    }
+
+    /// As [`NetworkHandle::stop`], from a thread that is not the runtime's.
+    pub fn close(&self) {
+        let (done, mut stopped) = oneshot::channel();
+        let mut command = Command::Stop(done);
+        let deadline = std::time::Instant::now() + CLOSE_PATIENCE;
+        let wait = || std::thread::sleep(Duration::from_millis(2));
+        while let Err(mpsc::error::TrySendError::Full(back)) = self.commands.try_send(command) {
+            if std::time::Instant::now() > deadline {
+                return;
+            }
+            command = back;
+            wait();
+        }
+        while std::time::Instant::now() < deadline
+            && matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+        {
+            wait();
+        }
     }
 
     /// Closes all connections and ends the network task.

@@ -1,0 +1,705 @@
+//! The RPC's answers, from the executed state, the store, and the blackboard of the replica.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_client::FinalReceipt;
+use lockstep_client::rpc::{
+    Account, Admission, AssetSupply, Balance, BarrierPhases, BlockSummary, Credit, Executed, Info,
+    Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage, Status, Submitted, code,
+};
+use lockstep_genesis::{Address, Genesis};
+use lockstep_ledger::{
+    Action, Failure, History, MAX_ACTIONS, MAX_TRANSACTION_BYTES, Receipt, ReceiptResult, Refusal,
+    Store, Subject, Transaction,
+};
+use lockstep_shard::{Archive, Executor, Input, Payload, Peer, ShardEntry};
+use lockstep_types::{
+    AccountId, CommitteeId, GenesisHash, Height, Rejection, ShardId, TransactionId, Verified,
+    Verifier, WindowNumber, codec,
+};
+use parity_scale_codec::Encode;
+use tokio::sync::{Semaphore, broadcast, oneshot};
+
+use crate::clock::Clock;
+use crate::execution::Execution;
+use crate::exit::StopSwitch;
+use crate::inbox::{Inbox, Room, Urgency};
+use crate::network::{Class, NetworkHandle};
+use crate::routes::Seats;
+use crate::rpc::{Answer, Backend, Pages, Refused};
+use crate::shared::Shared;
+use crate::verify::VerifyPool;
+
+/// Transactions of clients between the RPC's door and the replica. More are turned away as busy.
+const CLIENT_ROOM: usize = 8_192;
+/// A question to the execution thread is answered between two blocks.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Blocks searched, above a receipt's own, for a header that covers it.
+const MAX_COVER_SEARCH: u64 = 64;
+
+/// What the RPC of one validator answers from.
+pub(crate) struct Answers {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) seat: Peer,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) execution: Option<Execution>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) pool: VerifyPool,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) network: NetworkHandle,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) switch: StopSwitch,
+    pub(crate) room: Arc<Semaphore>,
+}
+
+/// Room for clients' transactions.
+pub(crate) fn client_room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CLIENT_ROOM))
+}
+
+fn refused(code: i32, message: impl Into<String>) -> Refused {
+    Refused {
+        code,
+        message: message.into(),
+    }
+}
+
+fn busy() -> Refused {
+    refused(
+        code::BUSY,
+        "the node has as much to do as it takes; try again",
+    )
+}
+
+fn failed(error: impl ToString) -> Refused {
+    refused(code::NOT_READY, error.to_string())
+}
+
+impl Answers {
+    fn shard(&self) -> Answer<(ShardId, &Execution)> {
+        match (self.seat.committee.shard(), &self.execution) {
+            (Some(shard), Some(execution)) => Ok((shard, execution)),
+            _ => Err(refused(
+                code::WRONG_SHARD,
+                "this validator is a member of the beacon and holds no accounts",
+            )),
+        }
+    }
+
+    /// Asks the execution thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Executor) -> T + Send + 'static,
+    ) -> Answer<T> {
+        let (_, execution) = self.shard()?;
+        let (tell, told) = oneshot::channel();
+        let asked = execution.ask(move |executor| {
+            // The client may be gone.
+            let _ = tell.send(question(executor));
+        });
+        if !asked {
+            return Err(busy());
+        }
+        match tokio::time::timeout(ASK_TIMEOUT, told).await {
+            Ok(Ok(answer)) => Ok(answer),
+            _ => Err(busy()),
+        }
+    }
+
+    /// Reads the store, off the network threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Answer<T> + Send + 'static,
+    ) -> Answer<T> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || read(store.as_ref()))
+            .await
+            .map_err(failed)?
+    }
+
+    fn connected(&self) -> usize {
+        let connected = self.network.connected();
+        let colleagues = self.seats.colleagues();
+        1 + colleagues.filter(|id| connected.contains(*id)).count()
+    }
+
+    fn quorum(&self) -> usize {
+        self.genesis.committee(self.seat.committee).quorum()
+    }
+
+    /// What keeps the replica from progressing.
+    fn blocked(&self, status: &lockstep_shard::Status) -> Option<String> {
+        let connected = self.connected();
+        let quorum = self.quorum();
+        if connected < quorum {
+            return Some(format!(
+                "waiting for members: {connected} of the {quorum} needed are connected"
+            ));
+        }
+        if self.seat.committee.shard().is_some() && status.sealed {
+            return Some(format!(
+                "window sealed, waiting for record {}",
+                status.window.get()
+            ));
+        }
+        None
+    }
+
+    /// Checks and admits decoded transactions; runs on a verifier thread and then on the
+    /// execution thread.
+    fn verify(
+        verifier: &Verifier,
+        genesis: &GenesisHash,
+        all: Vec<Vec<u8>>,
+    ) -> Vec<Result<Verified<Transaction>, Submitted>> {
+        let decoded: Vec<Result<Transaction, Submitted>> = all
+            .iter()
+            .map(|bytes| {
+                codec::decode_canonical(bytes, MAX_TRANSACTION_BYTES)
+                    .map_err(|error| rejected(None, "malformed", error))
+            })
+            .collect();
+        let whole = decoded.iter().filter_map(|one| one.as_ref().ok());
+        let whole: Vec<Transaction> = whole.cloned().collect();
+        let ids: Vec<TransactionId> = whole.iter().map(|one| one.id(genesis)).collect();
+        let mut checked = verifier.check_each(whole, genesis).into_iter().zip(ids);
+        decoded
+            .into_iter()
+            .map(|one| {
+                one?;
+                let (checked, id) = checked.next().expect("one per decoded transaction");
+                checked.map_err(|rejection| {
+                    let word = match rejection {
+                        Rejection::BadSignature { .. } => "signature",
+                        Rejection::Codec(_) => "malformed",
+                        _ => "limit",
+                    };
+                    rejected(Some(id), word, rejection)
+                })
+            })
+            .collect()
+    }
+}
+
+fn rejected(id: Option<TransactionId>, reason: &str, message: impl ToString) -> Submitted {
+    Submitted {
+        id,
+        admission: Admission::Rejected {
+            reason: reason.to_owned(),
+            message: message.to_string(),
+        },
+    }
+}
+
+/// The stable word for a refusal.
+fn refusal_word(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::WrongShard { .. } => "wrong_shard",
+        Refusal::UnknownSender => "no_account",
+        Refusal::StaleNonce { .. } | Refusal::NonceAhead { .. } => "nonce",
+        Refusal::Expired { .. } => "expired",
+        Refusal::BelowMinimum { .. } | Refusal::Insufficient { .. } => "balance",
+    }
+}
+
+/// The stable word for a failure.
+fn failure_word(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Insufficient { .. } => "balance",
+        Failure::BelowMinimum => "minimum",
+        Failure::Busy { .. } => "busy",
+        Failure::Overflow => "overflow",
+        Failure::WindowLimit => "limit",
+        Failure::Internal => "internal",
+    }
+}
+
+/// Admits one transaction on the execution thread.
+fn admit(
+    executor: &Executor,
+    store: &dyn Store,
+    shared: &Shared,
+    genesis: &GenesisHash,
+    window: WindowNumber,
+    transaction: &Transaction,
+) -> (TransactionId, Admission) {
+    let id = transaction.id(genesis);
+    if shared.pending.has(&id) {
+        return (id, Admission::Pending);
+    }
+    let reject = |reason: &str, message: String| Admission::Rejected {
+        reason: reason.to_owned(),
+        message,
+    };
+    let admission = match executor.ledger().admits(transaction, window) {
+        Ok(()) if shared.pending.is_full() => Admission::Busy {
+            message: "the pool is full; try again".to_owned(),
+        },
+        Ok(()) => Admission::Accepted,
+        // A store that fails here fails the replica too; the client hears the refusal.
+        Err(refusal @ Refusal::StaleNonce { .. }) => match History::new(store).find(&id) {
+            Ok(Some(_)) => Admission::Executed,
+            _ => reject(refusal_word(&refusal), refusal.to_string()),
+        },
+        Err(refusal) => reject(refusal_word(&refusal), refusal.to_string()),
+    };
+    (id, admission)
+}
+
+/// A receipt of this shard and where it is.
+fn receipt_at(
+    store: &dyn Store,
+    at: Option<(Height, u32)>,
+) -> Answer<Option<(Height, u32, Receipt)>> {
+    let Some((height, position)) = at else {
+        return Ok(None);
+    };
+    let block = History::new(store).block(height).map_err(failed)?;
+    let receipt = block.and_then(|block| block.receipts.get(position as usize).copied());
+    Ok(receipt.map(|receipt| (height, position, receipt)))
+}
+
+/// The newest credit here of a transaction of `source`.
+fn credit_at(
+    store: &dyn Store,
+    source: ShardId,
+    id: &TransactionId,
+) -> Answer<Option<(Height, u32, Receipt)>> {
+    let mut newest = None;
+    for action in 0..MAX_ACTIONS {
+        let action = u8::try_from(action).expect("a small constant");
+        let at = History::new(store)
+            .find_credit(id, action)
+            .map_err(failed)?;
+        let found = receipt_at(store, at)?;
+        let from_source = |receipt: &Receipt| matches!(receipt.subject, Subject::Credit { source: from, .. } if from == source);
+        newest = found
+            .filter(|(_, _, receipt)| from_source(receipt))
+            .max_by_height(newest);
+    }
+    Ok(newest)
+}
+
+trait ByHeight: Sized {
+    fn max_by_height(self, other: Self) -> Self;
+}
+
+impl<T> ByHeight for Option<(Height, u32, T)> {
+    fn max_by_height(self, other: Self) -> Self {
+        match (self, other) {
+            (Some(a), Some(b)) if b.0 > a.0 => Some(b),
+            (Some(a), _) => Some(a),
+            (None, other) => other,
+        }
+    }
+}
+
+fn block_time(store: &dyn Store, height: Height) -> Answer<u64> {
+    let block = Archive::new(store).block(height).map_err(failed)?;
+    Ok(block.map_or(0, |link| link.block.header().time.micros()))
+}
+
+/// A transaction in the batches of the block that executed it.
+fn transaction_in(
+    store: &dyn Store,
+    genesis: &GenesisHash,
+    height: Height,
+    id: &TransactionId,
+) -> Answer<Option<Transaction>> {
+    let archive = Archive::new(store);
+    let Some(link) = archive.block(height).map_err(failed)? else {
+        return Ok(None);
+    };
+    let payload = Payload::from_bytes(link.block.payload()).map_err(failed)?;
+    for listed in &payload.batches {
+        let Some(batch) = archive.batch(&listed.digest).map_err(failed)? else {
+            continue;
+        };
+        let found = batch.transactions.iter().find(|t| t.id(genesis) == *id);
+        if let Some(found) = found {
+            return Ok(Some(found.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// The receipt at a place with the proof of a later committed header.
+fn certified(
+    store: &dyn Store,
+    shard: ShardId,
+    height: Height,
+    position: u32,
+    transaction: Option<Transaction>,
+) -> Answer<Option<Proof>> {
+    let archive = Archive::new(store);
+    for distance in 1..=MAX_COVER_SEARCH {
+        let at = height.plus(distance);
+        let Some(link) = archive.block(at).map_err(failed)? else {
+            return Ok(None);
+        };
+        let executed = link.block.header().executed;
+        if executed.height < height {
+            continue;
+        }
+        let Some(commit) = archive.proof(at).map_err(failed)? else {
+            return Ok(None);
+        };
+        let history = History::new(store);
+        let proof = history
+            .prove(height, position, executed.height)
+            .map_err(failed)?;
+        return Ok(proof.map(|proof| {
+            let receipt = FinalReceipt {
+                shard,
+                proof,
+                commit,
+                transaction,
+            };
+            Proof {
+                height: height.get(),
+                bytes: hex::encode(receipt.encode()),
+            }
+        }));
+    }
+    Ok(None)
+}
+
+impl Backend for Answers {
+    fn info(&self) -> Info {
+        let genesis = &self.genesis;
+        let committee = genesis.committee(self.seat.committee);
+        let small = |number: usize| u8::try_from(number).expect("at most 64 members");
+        Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            chain: genesis.chain_name(),
+            genesis: genesis.hash(),
+            network: genesis.network,
+            shards: genesis.shard_count(),
+            interval_us: u64::try_from(genesis.interval.as_micros()).unwrap_or(u64::MAX),
+            depth: genesis.depth,
+            validator: genesis.validators(self.seat.committee)[self.seat.member.get()]
+                .name
+                .clone(),
+            seats: vec![Seat {
+                committee: self.seat.committee,
+                member: small(self.seat.member.get()),
+                members: small(committee.size()),
+                quorum: small(committee.quorum()),
+            }],
+        }
+    }
+
+    fn status(&self) -> Status {
+        let status = self.shared.status();
+        let (_, time) = self.shared.newest();
+        let small = |number: usize| u8::try_from(number).expect("at most 64 members");
+        let sealed = if self.seat.committee.shard().is_some() && status.sealed {
+            status.window
+        } else {
+            status.window.previous().unwrap_or(WindowNumber::ZERO)
+        };
+        let uptime = self.shared.started.elapsed().as_micros();
+        Status {
+            time_us: self.clock.now().micros(),
+            uptime_us: u64::try_from(uptime).unwrap_or(u64::MAX),
+            replicas: vec![ReplicaStatus {
+                committee: self.seat.committee,
+                height: status.committed.get(),
+                block_time_us: time.micros(),
+                view: status.view.get(),
+                leader: small(status.leader.get()),
+                executed: status.executed.get(),
+                window: status.window.get(),
+                sealed: sealed.get(),
+                record: status.record.get(),
+                pool: status.pending as u64,
+                connected: small(self.connected()),
+                blocked: self.blocked(&status),
+            }],
+        }
+    }
+
+    fn parse_address(&self, address: &str) -> Result<AccountId, String> {
+        Address::parse_on(address, self.genesis.network).map_err(|error| error.to_string())
+    }
+
+    async fn submit(&self, transactions: Vec<Vec<u8>>) -> Answer<Vec<Submitted>> {
+        self.shard()?;
+        let count = u32::try_from(transactions.len()).map_err(failed)?;
+        let room = Arc::clone(&self.room);
+        let permit = room.try_acquire_many_owned(count).map_err(|_| busy())?;
+        let permit = Arc::new(permit);
+        let (tell, told) = oneshot::channel();
+        let verifier = Arc::clone(&self.verifier);
+        let genesis = self.genesis.hash();
+        self.pool.submit(Class::Data, move || {
+            // The client may be gone.
+            let _ = tell.send(Self::verify(&verifier, &genesis, transactions));
+        });
+        let checked = told.await.map_err(|_| busy())?;
+        let window = self.shared.status().window;
+        let shared = Arc::clone(&self.shared);
+        let store = Arc::clone(&self.store);
+        let inbox = Arc::clone(&self.inbox);
+        self.ask(move |executor| {
+            let admit = |transaction: Verified<Transaction>| {
+                let (id, admission) = admit(
+                    executor,
+                    store.as_ref(),
+                    &shared,
+                    &genesis,
+                    window,
+                    &transaction,
+                );
+                if admission == Admission::Accepted {
+                    shared.pending.add(id, &transaction);
+                    let _permit = Arc::clone(&permit);
+                    let room = Room::Client { _permit };
+                    inbox.push(Urgency::Client, Input::Submitted { transaction }, room);
+                }
+                Submitted {
+                    id: Some(id),
+                    admission,
+                }
+            };
+            let each = checked.into_iter();
+            each.map(|one| one.map_or_else(|rejected| rejected, admit))
+                .collect()
+        })
+        .await
+    }
+
+    async fn account(&self, account: AccountId) -> Answer<Account> {
+        let (ours, _) = self.shard()?;
+        let shard = self.genesis.shard_of(&account);
+        if shard != ours {
+            let message = format!("the account is in {shard}, this validator serves {ours}");
+            return Err(refused(code::WRONG_SHARD, message));
+        }
+        let window = self.shared.status().window.get();
+        let address = Address::new(self.genesis.network, account).to_string();
+        let shared = Arc::clone(&self.shared);
+        self.ask(move |executor| {
+            let ledger = executor.ledger();
+            let found = ledger.account(&account);
+            let nonce = found.map_or(0, |found| found.nonce);
+            let balances = found.map(|found| {
+                let balances = found.balances.iter();
+                let balance = |(asset, amount): (lockstep_types::AssetId, u128)| Balance {
+                    asset: asset.get(),
+                    amount,
+                };
+                balances.map(balance).collect()
+            });
+            Account {
+                address,
+                shard: shard.get(),
+                height: ledger.height().get(),
+                window,
+                exists: found.is_some(),
+                nonce,
+                pending_nonce: shared.pending.next_nonce(account, nonce),
+                balances: balances.unwrap_or_default(),
+            }
+        })
+        .await
+    }
+
+    async fn transaction(&self, id: TransactionId) -> Answer<Stage> {
+        let (ours, _) = self.shard()?;
+        if self.shared.pending.has(&id) {
+            return Ok(Stage::Pending);
+        }
+        let genesis = Arc::clone(&self.genesis);
+        let shared = Arc::clone(&self.shared);
+        self.read(move |store| {
+            let at = History::new(store).find(&id).map_err(failed)?;
+            let Some((height, _, receipt)) = receipt_at(store, at)? else {
+                return Ok(Stage::Unknown);
+            };
+            let transaction = transaction_in(store, &genesis.hash(), height, &id)?;
+            let mut destinations: Vec<u16> = transaction
+                .iter()
+                .flat_map(|transaction| &transaction.actions)
+                .map(|Action::Transfer { to, .. }| genesis.shard_of(to))
+                .filter(|to| *to != ours)
+                .map(ShardId::get)
+                .collect();
+            destinations.sort_unstable();
+            destinations.dedup();
+            let window = match shared.window_of(height) {
+                Some(window) => window,
+                None => window_from_records(store, ours, height)?,
+            };
+            Ok(Stage::Executed(Executed {
+                height: height.get(),
+                time_us: block_time(store, height)?,
+                window: window.get(),
+                applied: receipt.result == ReceiptResult::Applied,
+                failure: match receipt.result {
+                    ReceiptResult::Applied => None,
+                    ReceiptResult::Failed(failure) => Some(failure_word(&failure).to_owned()),
+                },
+                destinations,
+            }))
+        })
+        .await
+    }
+
+    async fn credit(&self, source: ShardId, id: TransactionId) -> Answer<Credit> {
+        self.shard()?;
+        self.read(move |store| {
+            let Some((height, _, receipt)) = credit_at(store, source, &id)? else {
+                return Ok(Credit::Unknown);
+            };
+            let Subject::Credit { sequence, .. } = receipt.subject else {
+                return Ok(Credit::Unknown);
+            };
+            Ok(Credit::Credited {
+                height: height.get(),
+                time_us: block_time(store, height)?,
+                sequence,
+            })
+        })
+        .await
+    }
+
+    async fn receipt(&self, id: TransactionId) -> Answer<Option<Proof>> {
+        let (shard, _) = self.shard()?;
+        let genesis = self.genesis.hash();
+        self.read(move |store| {
+            let at = History::new(store).find(&id).map_err(failed)?;
+            let Some((height, position)) = at else {
+                return Ok(None);
+            };
+            let transaction = transaction_in(store, &genesis, height, &id)?;
+            certified(store, shard, height, position, transaction)
+        })
+        .await
+    }
+
+    async fn credit_receipt(&self, source: ShardId, id: TransactionId) -> Answer<Option<Proof>> {
+        let (shard, _) = self.shard()?;
+        self.read(move |store| match credit_at(store, source, &id)? {
+            Some((height, position, _)) => certified(store, shard, height, position, None),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    async fn record(&self, number: WindowNumber) -> Answer<Option<Record>> {
+        self.read(move |store| {
+            let found = Archive::new(store).record(number).map_err(failed)?;
+            Ok(found.map(|certified| {
+                let record = &certified.record;
+                let entry = |entry: &ShardEntry| match entry {
+                    ShardEntry::Absent => RecordedShard::Absent,
+                    ShardEntry::Certified(found) => {
+                        let seal = &found.checkpoint.seal;
+                        RecordedShard::Present {
+                            window: seal.window.get(),
+                            height: seal.height.get(),
+                            digest: seal.digest,
+                            state_root: seal.state_root,
+                        }
+                    }
+                };
+                Record {
+                    number: record.number.get(),
+                    hash: record.hash(),
+                    time_us: certified.header().time.micros(),
+                    shards: record.shards.iter().map(entry).collect(),
+                    bytes: hex::encode(certified.encode()),
+                }
+            }))
+        })
+        .await
+    }
+
+    async fn supply(&self) -> Answer<ShardSupply> {
+        let (shard, _) = self.shard()?;
+        let window = self.shared.status().window.get();
+        self.ask(move |executor| {
+            let ledger = executor.ledger();
+            let assets = ledger.supply().into_iter().map(|supply| AssetSupply {
+                asset: supply.asset.get(),
+                balances: supply.balances,
+                escrow: supply.escrow,
+                genesis: supply.genesis,
+                issued: supply.issued,
+                burned: supply.burned,
+                sent: supply.sent,
+                received: supply.received,
+            });
+            ShardSupply {
+                shard: shard.get(),
+                height: ledger.height().get(),
+                window,
+                assets: assets.collect(),
+            }
+        })
+        .await
+    }
+
+    fn barriers(&self, from: WindowNumber) -> Vec<BarrierPhases> {
+        self.shared.barriers.from(from)
+    }
+
+    fn blocks(&self) -> broadcast::Receiver<Arc<BlockSummary>> {
+        self.shared.blocks.subscribe()
+    }
+}
+
+/// The window a height fell into, from the seals that records name.
+fn window_from_records(store: &dyn Store, shard: ShardId, height: Height) -> Answer<WindowNumber> {
+    let archive = Archive::new(store);
+    let mut number = WindowNumber::ZERO.next();
+    while let Some(certified) = archive.record(number).map_err(failed)? {
+        if let Some(ShardEntry::Certified(found)) = certified.record.entry(shard)
+            && found.checkpoint.seal.height >= height
+        {
+            return Ok(found.checkpoint.seal.window);
+        }
+        number = number.next();
+    }
+    Ok(number)
+}
+
+impl Pages for Answers {
+    fn metrics(&self) -> String {
+        self.shared.metrics.text()
+    }
+
+    fn health(&self) -> (bool, String) {
+        match self.switch.reason() {
+            None => (true, "{\"alive\":true}\n".to_owned()),
+            Some(reason) => {
+                let text = serde_json::json!({"alive": false, "reason": reason.to_string()});
+                (false, format!("{text}\n"))
+            }
+        }
+    }
+
+    fn readiness(&self) -> (bool, String) {
+        let status = self.shared.status();
+        let waiting = match self.seat.committee {
+            _ if self.switch.is_stopped() => Some("stopping".to_owned()),
+            _ if self.connected() < self.quorum() => self.blocked(&status),
+            CommitteeId::Shard(_) if status.executed.plus(64) < status.committed => {
+                Some("catching up with execution".to_owned())
+            }
+            _ => None,
+        };
+        let text = serde_json::json!({
+            "ready": waiting.is_none(),
+            "reason": waiting,
+            "committed": status.committed.get(),
+            "executed": status.executed.get(),
+            "record": status.record.get(),
+        });
+        (waiting.is_none(), format!("{text}\n"))
+    }
+}

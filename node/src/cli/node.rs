@@ -1,0 +1,52 @@
+//! `lockstep node`: one validator.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Failure;
+use crate::home::Home;
+use crate::process;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a validator until it is told to stop.
+    Run {
+        /// The validator's directory: config/, keys/, data/.
+        #[arg(long, env = "LOCKSTEP_NODE_HOME")]
+        home: PathBuf,
+    },
+    /// Checks a validator's directory without starting it.
+    Check {
+        /// The validator's directory.
+        #[arg(long, env = "LOCKSTEP_NODE_HOME")]
+        home: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Run { home } => Ok(process::run(&Home::at(home))?),
+        Command::Check { home } => {
+            let home = Home::at(home);
+            let config = home.config().map_err(Failure::usage)?;
+            let genesis = home.genesis()?;
+            let keys = home.keys(&genesis)?;
+            let (committee, member) = home.seat(&genesis, &keys)?;
+            let name = &genesis.validators(committee)[member.get()].name;
+            config
+                .peers(&genesis, name, &home.config_file())
+                .map_err(Failure::usage)?;
+            super::out(&format!(
+                "{name}: {committee} of {}, ready to run",
+                genesis.chain_name()
+            ))
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! A whole development network on this machine: all validators in this process, or each in one of
+//! its own. `lockstep up`, the harness and the process tests start networks through here.
+//!
+//! Every validator gets a complete home, the same that an operator would have, in either case.
+//!
+//! A process that may start others calls [`run_if_child`] first in its `main`: children are this
+//! very executable, told by an environment variable to be a validator.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lockstep_client::network_file::{Endpoint as FileEndpoint, NamedAccount, NetworkFile, SCHEMA};
+use lockstep_genesis::{Address, DevelopmentKeys, DevelopmentSpec, Genesis};
+use lockstep_types::{CommitteeId, MemberIndex, Time};
+use tokio::runtime::Runtime;
+
+use crate::config::{
+    LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, ThreadsSection,
+};
+use crate::exit::Stop;
+use crate::home::{Home, committee_word};
+use crate::ports::{DEFAULT_BASE, free_ports};
+use crate::process::{network_runtime, run_as_child};
+use crate::validator::{Host, Validator};
+
+/// Tells a child which validator it is.
+const CHILD_HOME: &str = "LOCKSTEP_CHILD_HOME";
+/// How long a child may take to end when asked.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// If this process was started as a validator of a cluster, runs it and returns its exit code.
+pub fn run_if_child() -> Option<ExitCode> {
+    let home = std::env::var_os(CHILD_HOME)?;
+    Some(match run_as_child(&Home::at(PathBuf::from(home))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            use std::io::Write;
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {stop}");
+            stop.code().into()
+        }
+    })
+}
+
+/// What network to start.
+#[derive(Clone, Debug)]
+pub struct ClusterSpec {
+    /// Shape, keys and limits. Its time is set to now when it is zero.
+    pub network: DevelopmentSpec,
+    /// Each validator in a process of its own.
+    pub processes: bool,
+    /// Where homes and logs go. It must be empty or not exist.
+    pub dir: PathBuf,
+    /// Where the search for free ports starts.
+    pub base_port: u16,
+    /// Threads that check transactions; 0: one per core. Per process.
+    pub verifiers: usize,
+    /// What is logged.
+    pub log: String,
+}
+
+impl ClusterSpec {
+    /// A network of the given shape, in one process, with all else as usual.
+    pub fn new(network: DevelopmentSpec, dir: impl Into<PathBuf>) -> Self {
+        ClusterSpec {
+            network,
+            processes: false,
+            dir: dir.into(),
+            base_port: DEFAULT_BASE,
+            verifiers: 0,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// A validator of a cluster.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its name in genesis.
+    pub name: String,
+    /// Its committee.
+    pub committee: CommitteeId,
+    /// Its position there.
+    pub member: MemberIndex,
+    /// Where its RPC listens.
+    pub rpc: SocketAddr,
+    /// Its directory.
+    pub home: Home,
+}
+
+impl Place {
+    /// `http://127.0.0.1:7700`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.rpc)
+    }
+}
+
+enum Running {
+    Inside(Validator),
+    Process(Child),
+    Down,
+}
+
+/// A running network.
+pub struct Cluster {
+    spec: ClusterSpec,
+    genesis: Arc<Genesis>,
+    keys: DevelopmentKeys,
+    places: Vec<Place>,
+    running: Vec<Running>,
+    host: Option<(Host, Runtime)>,
+}
+
+impl Cluster {
+    /// Builds the genesis, writes all homes and starts all validators.
+    ///
+    /// # Errors
+    /// A shape that cannot be, a directory that cannot be written, a validator that cannot start.
+    pub fn start(mut spec: ClusterSpec) -> Result<Self, Stop> {
+        if spec.network.time == Time::ZERO {
+            spec.network.time = now();
+        }
+        let (genesis, keys) = Genesis::development(&spec.network)
+            .map_err(|problems| Stop::Config(problems.to_string()))?;
+        let places = write_homes(&spec, &genesis, &keys)?;
+        let host = if spec.processes {
+            None
+        } else {
+            let runtime = network_runtime()?;
+            let host = Host::start(runtime.handle().clone(), spec.verifiers)?;
+            Some((host, runtime))
+        };
+        let mut cluster = Cluster {
+            spec,
+            genesis: Arc::new(genesis),
+            keys,
+            running: places.iter().map(|_| Running::Down).collect(),
+            places,
+            host,
+        };
+        for index in 0..cluster.places.len() {
+            cluster.run(index)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Its genesis.
+    pub fn genesis(&self) -> &Arc<Genesis> {
+        &self.genesis
+    }
+
+    /// All its secrets.
+    pub fn keys(&self) -> &DevelopmentKeys {
+        &self.keys
+    }
+
+    /// All validators: the beacon's first, then shard by shard, in member order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The RPC addresses of a committee, in member order.
+    pub fn urls(&self, committee: CommitteeId) -> Vec<String> {
+        let places = self.places.iter();
+        places
+            .filter(|place| place.committee == committee)
+            .map(Place::url)
+            .collect()
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.spec.dir
+    }
+
+    fn run(&mut self, index: usize) -> Result<(), Stop> {
+        let home = &self.places[index].home;
+        self.running[index] = match &self.host {
+            Some((host, _)) => Running::Inside(Validator::start(home, &self.genesis, host)?),
+            None => Running::Process(self.spawn(&self.places[index])?),
+        };
+        Ok(())
+    }
+
+    fn spawn(&self, place: &Place) -> Result<Child, Stop> {
+        let failed = |error: std::io::Error| {
+            Stop::Config(format!(
+                "cannot start a process for {}: {error}",
+                place.name
+            ))
+        };
+        let log = self
+            .spec
+            .dir
+            .join("logs")
+            .join(format!("{}.log", place.name));
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(failed)?;
+        Command::new(std::env::current_exe().map_err(failed)?)
+            .env(CHILD_HOME, place.home.root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(failed)
+    }
+
+    /// Stops one validator without warning: SIGKILL for a process. In one process it is dropped
+    /// as abruptly as threads can be.
+    pub fn kill(&mut self, index: usize) {
+        match std::mem::replace(&mut self.running[index], Running::Down) {
+            Running::Inside(validator) => validator.stop(),
+            Running::Process(mut child) => {
+                // Errors mean that it has ended already.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Running::Down => {}
+        }
+    }
+
+    /// Starts a stopped validator again, on its own data.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub fn restart(&mut self, index: usize) -> Result<(), Stop> {
+        self.kill(index);
+        self.run(index)
+    }
+
+    /// The process of a validator: its own, or this one.
+    pub fn process_id(&self, index: usize) -> Option<u32> {
+        match &self.running[index] {
+            Running::Inside(_) => Some(std::process::id()),
+            Running::Process(child) => Some(child.id()),
+            Running::Down => None,
+        }
+    }
+
+    /// The first validator that has stopped by itself, and why.
+    pub fn failed(&mut self) -> Option<(usize, String)> {
+        self.running
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, running)| match running {
+                Running::Inside(validator) => validator
+                    .switch()
+                    .reason()
+                    .map(|reason| (index, reason.to_string())),
+                Running::Process(child) => match child.try_wait() {
+                    Ok(Some(status)) => Some((index, status.to_string())),
+                    _ => None,
+                },
+                Running::Down => None,
+            })
+    }
+
+    /// What wallets need to know, as `dev.json`.
+    pub fn network_file(&self) -> NetworkFile {
+        NetworkFile {
+            schema: SCHEMA,
+            chain: self.genesis.chain_name(),
+            genesis: self.genesis.hash(),
+            network: self.genesis.network,
+            genesis_file: "genesis.json".into(),
+            seed: Some(self.spec.network.seed),
+            process: Some(std::process::id()),
+            endpoints: self
+                .places
+                .iter()
+                .map(|place| FileEndpoint {
+                    validator: place.name.clone(),
+                    committees: vec![committee_word(place.committee)],
+                    url: place.url(),
+                })
+                .collect(),
+            accounts: self
+                .keys
+                .accounts
+                .iter()
+                .map(|account| NamedAccount {
+                    name: account.name.clone(),
+                    address: Address::new(self.genesis.network, account.account).to_string(),
+                    shard: account.shard.get(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Stops everything.
+    pub fn stop(&mut self) {
+        for running in &mut self.running {
+            if let Running::Process(child) = running {
+                // Closing its standard input asks it to end.
+                drop(child.stdin.take());
+            }
+        }
+        let deadline = Instant::now() + STOP_PATIENCE;
+        for running in &mut self.running {
+            match std::mem::replace(running, Running::Down) {
+                Running::Inside(validator) => validator.stop(),
+                Running::Process(mut child) => {
+                    while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    // Errors mean that it has ended already.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
+                Running::Down => {}
+            }
+        }
+        if let Some((_, runtime)) = self.host.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.unwrap_or_default().as_micros();
+    Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// Writes the genesis, `dev.json`'s neighbour, and the homes of all validators.
+fn write_homes(
+    spec: &ClusterSpec,
+    genesis: &Genesis,
+    keys: &DevelopmentKeys,
+) -> Result<Vec<Place>, Stop> {
+    let failed = |error: std::io::Error| Stop::Config(format!("{}: {error}", spec.dir.display()));
+    std::fs::create_dir_all(spec.dir.join("logs")).map_err(failed)?;
+    std::fs::write(spec.dir.join("genesis.json"), genesis.to_json()).map_err(failed)?;
+    let seats: Vec<(CommitteeId, MemberIndex, &str)> = genesis
+        .committees()
+        .flat_map(|committee| {
+            let members = genesis.validators(committee).iter().zip(0u8..);
+            members.map(move |(v, member)| (committee, MemberIndex::new(member), v.name.as_str()))
+        })
+        .collect();
+    let ports = free_ports(spec.base_port, 2 * seats.len()).map_err(Stop::Config)?;
+    let (rpc_ports, network_ports) = ports.split_at(seats.len());
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let addresses: BTreeMap<&str, SocketAddr> = seats
+        .iter()
+        .zip(network_ports)
+        .map(|((_, _, name), port)| (*name, local(*port)))
+        .collect();
+    let mut places = Vec::with_capacity(seats.len());
+    for ((committee, member, name), rpc_port) in seats.iter().zip(rpc_ports) {
+        let peers = addresses.iter().filter(|(peer, _)| *peer != name);
+        let config = NodeConfig {
+            network: NetworkSection {
+                listen: addresses[name],
+                peers: peers
+                    .map(|(peer, address)| PeerSection {
+                        name: (*peer).to_owned(),
+                        address: address.to_string(),
+                    })
+                    .collect(),
+            },
+            rpc: RpcSection {
+                listen: local(*rpc_port),
+                unsafe_external: false,
+            },
+            log: LogSection {
+                filter: spec.log.clone(),
+                json: false,
+            },
+            threads: ThreadsSection {
+                verifiers: spec.verifiers,
+            },
+        };
+        let home = Home::at(spec.dir.join(name));
+        let keys = keys
+            .validator(*committee, *member)
+            .expect("every seat of a development network has keys");
+        home.write(genesis, keys, &config).map_err(failed)?;
+        places.push(Place {
+            name: (*name).to_owned(),
+            committee: *committee,
+            member: *member,
+            rpc: local(*rpc_port),
+            home,
+        });
+    }
+    Ok(places)
+}

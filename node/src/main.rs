@@ -1,0 +1,5 @@
+//! The `lockstep` binary.
+
+fn main() -> std::process::ExitCode {
+    lockstep_node::cli::main()
+}

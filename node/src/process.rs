@@ -1,0 +1,85 @@
+//! One validator as a process: signals in, exit code out.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::exit::Stop;
+use crate::home::Home;
+use crate::telemetry;
+use crate::validator::{Host, Validator};
+
+/// Threads for sockets. Consensus, execution, storage and verification have their own.
+const NETWORK_THREADS: usize = 2;
+
+/// Runs the validator of a home until a signal or a failure stops it.
+///
+/// # Errors
+/// Why it stopped, unless it was asked to.
+pub fn run(home: &Home) -> Result<(), Stop> {
+    run_until(home, std::future::pending())
+}
+
+/// As [`run`], and stops when standard input closes: the end of the process that started us.
+pub(crate) fn run_as_child(home: &Home) -> Result<(), Stop> {
+    let (gone, parent_gone) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut ignored = [0; 64];
+        while std::io::stdin()
+            .read(&mut ignored)
+            .is_ok_and(|read| read > 0)
+        {}
+        // The validator may have ended first.
+        let _ = gone.send(());
+    });
+    run_until(home, async {
+        // An error cannot happen before the thread has sent or ended, and means the same.
+        let _ = parent_gone.await;
+    })
+}
+
+fn run_until(home: &Home, until: impl Future<Output = ()>) -> Result<(), Stop> {
+    let config = home
+        .config()
+        .map_err(|error| Stop::Config(error.to_string()))?;
+    telemetry::start(&config.log, None).map_err(Stop::Config)?;
+    let runtime = network_runtime()?;
+    let host = Host::start(runtime.handle().clone(), config.threads.verifiers)?;
+    let genesis = Arc::new(home.genesis()?);
+    let validator = Validator::start(home, &genesis, &host)?;
+    let switch = validator.switch().clone();
+    let reason = runtime.block_on(async {
+        let signals = "the process has no signal handlers of its own";
+        let mut interrupt = signal(SignalKind::interrupt()).expect(signals);
+        let mut terminate = signal(SignalKind::terminate()).expect(signals);
+        tokio::select! {
+            reason = switch.stopped() => reason,
+            _ = interrupt.recv() => Stop::Requested,
+            _ = terminate.recv() => Stop::Requested,
+            () = until => Stop::Requested,
+        }
+    });
+    let height = validator.height();
+    validator.stop();
+    runtime.shutdown_background();
+    tracing::info!(height, "stopped");
+    match reason {
+        Stop::Requested => Ok(()),
+        reason => Err(reason),
+    }
+}
+
+/// The runtime for sockets.
+///
+/// # Errors
+/// When the system has no room for its threads.
+pub fn network_runtime() -> Result<Runtime, Stop> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::Bug(format!("cannot start the runtime: {error}")))
+}

@@ -1,0 +1,137 @@
+//! The safety record's file: opening, writing and syncing what
+//! [`lockstep_consensus::safety_file`] reads and writes.
+//!
+//! Breaks if: a slot is written before the previous one and the log it vouches for are synced (the
+//! storage thread writes one at a time and waits for both), or the file grows while it is in use
+//! (it is made whole at the start, so that a sync never waits for metadata).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use lockstep_consensus::safety_file::{FILE_BYTES, SLOT_BYTES, Stored, Wiped, start};
+use lockstep_consensus::{LogEnd, SafetyRecord};
+
+/// The file, open for writing.
+#[derive(Debug)]
+pub(crate) struct SafetyFile {
+    file: File,
+    next_counter: u64,
+}
+
+/// What the file says about the start.
+#[derive(Debug)]
+pub(crate) struct SafetyStart {
+    /// The facts to go on with.
+    pub(crate) record: Option<SafetyRecord>,
+    /// The file was made just now: this validator never ran here, or lost it.
+    pub(crate) created: bool,
+}
+
+/// Why the file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SafetyFileError {
+    /// The system says so.
+    #[error("safety record: {0}")]
+    Io(#[from] io::Error),
+    /// What this key has signed is not known any more.
+    #[error("{0}")]
+    Wiped(#[from] Wiped),
+}
+
+impl SafetyFile {
+    /// Opens the file, or makes it and syncs its directory. `in_log` says whether a block that a
+    /// record vouches for is in the log.
+    pub(crate) fn open(
+        path: &Path,
+        in_log: impl Fn(&LogEnd) -> bool,
+    ) -> Result<(Self, SafetyStart), SafetyFileError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        // A file cut short in its making was never written to.
+        let created = file.metadata()?.len() < FILE_BYTES as u64;
+        if created {
+            file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+            file.sync_all()?;
+            let directory = path.parent().unwrap_or(Path::new("."));
+            File::open(directory)?.sync_all()?;
+        }
+        let mut bytes = vec![0; FILE_BYTES];
+        file.read_exact_at(&mut bytes, 0)?;
+        let (first, second) = bytes.split_at(SLOT_BYTES);
+        let found = start(first, second, in_log)?;
+        if found.log_behind {
+            tracing::warn!("the log ends before the newest safety record; blocks will be fetched");
+        }
+        let file = SafetyFile {
+            file,
+            next_counter: found.next_counter,
+        };
+        let start = SafetyStart {
+            record: found.record,
+            created,
+        };
+        Ok((file, start))
+    }
+
+    /// Writes a record over the older slot and syncs it. After an error the caller must not go on.
+    pub(crate) fn write(&mut self, record: SafetyRecord) -> io::Result<()> {
+        let stored = Stored {
+            counter: self.next_counter,
+            record,
+        };
+        let offset = Stored::offset(stored.counter) as u64;
+        self.file.write_all_at(&stored.encode(), offset)?;
+        self.file.sync_data()?;
+        self.next_counter += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_types::{BlockId, Epoch, Height, LogPosition, QuorumCertificate, View};
+
+    use super::*;
+
+    fn record(lock: u64) -> SafetyRecord {
+        let end = LogEnd {
+            position: LogPosition::START,
+            height: Height::ZERO,
+            block: BlockId::ZERO,
+        };
+        let root = QuorumCertificate::root(Epoch::ZERO, BlockId::ZERO);
+        let mut record = SafetyRecord::fresh(Epoch::ZERO, root, end);
+        record.lock = View::new(lock);
+        record
+    }
+
+    #[test]
+    fn a_torn_write_leaves_the_record_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("safety");
+        let open = || SafetyFile::open(&path, |_| true);
+        let (mut file, start) = open().unwrap();
+        assert!(start.created);
+        assert_eq!(start.record, None);
+        for lock in 1..=4 {
+            file.write(record(lock)).unwrap();
+        }
+        let (_, start) = open().unwrap();
+        assert!(!start.created);
+        assert_eq!(start.record, Some(record(4)));
+        // Record 4 is in the second slot.
+        let second = SLOT_BYTES as u64 + 30;
+        file.file.write_all_at(&[0xff; 64], second).unwrap();
+        let (_, start) = open().unwrap();
+        assert_eq!(start.record, Some(record(3)));
+        // Both damaged: nobody may go on as if nothing had been signed.
+        file.file.write_all_at(&[0xff; 64], 30).unwrap();
+        assert!(matches!(open(), Err(SafetyFileError::Wiped(_))));
+    }
+}

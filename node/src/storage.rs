@@ -1,0 +1,230 @@
+//! The storage thread of a replica: group commit.
+//!
+//! It takes everything that waits, writes all log entries with one synced write and, in parallel,
+//! the newest safety record; then it reports the whole group durable. While it syncs, the next
+//! group gathers, so the disk is never idle under load and one sync serves many steps.
+//!
+//! Breaks if: a failed write is tried again (after a failed sync the system has forgotten which
+//! pages were dirty), or a group is reported before both parts are synced. Any failure stops the
+//! validator.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use lockstep_consensus::SafetyRecord;
+use lockstep_ledger::{Durability, Store, Write};
+use lockstep_types::{Durable, LogPosition};
+
+use crate::exit::{Stop, StopSwitch};
+use crate::metrics::{Metrics, observe};
+use crate::safety_file::SafetyFile;
+
+/// Steps that may wait for the disk. A replica that is further ahead waits; the protocol is
+/// faster only with a faster disk.
+const MAX_WAITING: usize = 1_024;
+/// Steps in one group: bounds the memory of one write.
+const MAX_GROUP: usize = 256;
+
+/// What one step wants on disk.
+pub(crate) struct Job {
+    /// Log entries.
+    pub(crate) log: Vec<Write>,
+    /// The safety record that must be durable with them.
+    pub(crate) record: Option<SafetyRecord>,
+    /// The position of the last entry.
+    pub(crate) position: LogPosition,
+    /// Called on the storage thread when all of it is on disk.
+    pub(crate) done: Box<dyn FnOnce(Durable) + Send>,
+}
+
+/// The way to the storage thread.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    jobs: SyncSender<Job>,
+}
+
+impl Storage {
+    /// Starts the thread, and a second one for the safety record.
+    ///
+    /// # Errors
+    /// When the system has no room for another thread.
+    pub(crate) fn start(
+        name: &str,
+        store: Arc<dyn Store>,
+        safety: SafetyFile,
+        switch: &StopSwitch,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), Stop> {
+        let (jobs, waiting) = sync_channel(MAX_WAITING);
+        let (records, to_write) = sync_channel::<SafetyRecord>(1);
+        let (written, results) = sync_channel(1);
+        let mut safety = safety;
+        let sync_times = Arc::clone(&metrics);
+        switch.spawn(format!("record-{name}"), move || {
+            while let Ok(record) = to_write.recv() {
+                let start = Instant::now();
+                let result = safety.write(record);
+                observe(&sync_times.record_sync, start.elapsed());
+                if written.send(result).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let writer = Writer {
+            store,
+            records,
+            results,
+            metrics,
+        };
+        let failed = switch.clone();
+        let thread = switch.spawn(format!("store-{name}"), move || {
+            if let Err(reason) = writer.run(&waiting) {
+                failed.stop(reason);
+            }
+        })?;
+        Ok((Storage { jobs }, thread))
+    }
+
+    /// Hands a step over. Waits while the disk is too far behind; after a failure it does nothing,
+    /// because the validator is stopping.
+    pub(crate) fn submit(&self, job: Job) {
+        // The thread ends only after it has thrown the stop switch.
+        let _ = self.jobs.send(job);
+    }
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    records: SyncSender<SafetyRecord>,
+    results: Receiver<std::io::Result<()>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    fn run(&self, waiting: &Receiver<Job>) -> Result<(), Stop> {
+        while let Ok(first) = waiting.recv() {
+            let mut group = vec![first];
+            while group.len() < MAX_GROUP {
+                match waiting.try_recv() {
+                    Ok(job) => group.push(job),
+                    Err(_) => break,
+                }
+            }
+            self.metrics.group.observe(group.len() as f64);
+            self.commit(group)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&self, mut group: Vec<Job>) -> Result<(), Stop> {
+        let lost = || Stop::Bug("the safety record's thread is gone".to_owned());
+        // A later record holds everything an earlier one does.
+        let record = group.iter_mut().rev().find_map(|job| job.record.take());
+        let writes: Vec<Write> = group.iter_mut().flat_map(|job| job.log.drain(..)).collect();
+        let position = group.iter().map(|job| job.position).max();
+        let recorded = record.is_some();
+        if let Some(record) = record {
+            self.records.send(record).map_err(|_| lost())?;
+        }
+        let start = Instant::now();
+        if !writes.is_empty() {
+            let written = self.store.write(&writes, Durability::Synced);
+            written.map_err(|error| Stop::Storage(error.to_string()))?;
+            observe(&self.metrics.log_sync, start.elapsed());
+        }
+        if recorded {
+            let written = self.results.recv().map_err(|_| lost())?;
+            written.map_err(|error| Stop::Storage(format!("safety record: {error}")))?;
+        }
+        let durable = Durable::synced(position.expect("a group has a first job"));
+        for job in group {
+            (job.done)(durable);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use lockstep_ledger::{Column, MemoryStore, StoreError, Visit};
+
+    use super::*;
+    use crate::exit::ExitCode;
+
+    struct Full;
+
+    impl Store for Full {
+        fn write(&self, _: &[Write], _: Durability) -> Result<(), StoreError> {
+            Err(StoreError {
+                operation: "write",
+                cause: "no space left".to_owned(),
+            })
+        }
+
+        fn get(&self, _: Column, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
+        }
+
+        fn scan(&self, _: Column, _: &[u8], _: &mut Visit<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn start(store: Arc<dyn Store>, directory: &std::path::Path) -> (Storage, StopSwitch) {
+        let (safety, _) = SafetyFile::open(&directory.join("safety"), |_| true).unwrap();
+        let switch = StopSwitch::default();
+        let metrics = Arc::new(Metrics::new());
+        let (storage, _) = Storage::start("test", store, safety, &switch, metrics).unwrap();
+        (storage, switch)
+    }
+
+    fn job(number: u64, done: impl FnOnce(Durable) + Send + 'static) -> Job {
+        let position = (0..number).fold(LogPosition::START, |position, _| position.next());
+        Job {
+            log: vec![Write::put(Column::Blocks, number.to_be_bytes(), vec![1])],
+            record: None,
+            position,
+            done: Box::new(done),
+        }
+    }
+
+    #[test]
+    fn every_step_is_reported_after_its_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let (storage, switch) = start(Arc::clone(&store) as Arc<dyn Store>, directory.path());
+        let (sender, receiver) = channel();
+        for number in 1..=2_000u64 {
+            let sender = sender.clone();
+            let store = Arc::clone(&store);
+            storage.submit(job(number, move |durable| {
+                let there = store.get(Column::Blocks, &number.to_be_bytes()).unwrap();
+                sender.send((number, there.is_some(), durable)).unwrap();
+            }));
+        }
+        for number in 1..=2_000 {
+            let (got, there, durable) = receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_eq!(got, number);
+            assert!(there);
+            assert!(durable.position().get() >= number);
+        }
+        assert!(!switch.is_stopped());
+    }
+
+    #[test]
+    fn a_failed_write_stops_the_validator_and_releases_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (storage, switch) = start(Arc::new(Full), directory.path());
+        let (thrown, reason) = channel();
+        switch.on_stop(move || thrown.send(()).unwrap());
+        let (sender, receiver) = channel();
+        storage.submit(job(1, move |durable| sender.send(durable).unwrap()));
+        reason.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(switch.reason().unwrap().code(), ExitCode::Storage);
+        assert!(receiver.recv_timeout(Duration::from_secs(20)).is_err());
+    }
+}

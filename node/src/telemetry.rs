@@ -1,0 +1,45 @@
+//! The log: text or JSON lines, to standard error or a file. Names and texts of peers are escaped
+//! by the formatter, so that nothing a stranger sends can steer a terminal.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogSection;
+
+/// Starts logging for the process. The environment variable `LOCKSTEP_LOG` beats the filter of the
+/// file. A second start has no effect.
+///
+/// # Errors
+/// A filter that cannot be read, or a log file that cannot be made.
+pub fn start(section: &LogSection, file: Option<&Path>) -> Result<(), String> {
+    let text = std::env::var("LOCKSTEP_LOG").unwrap_or_else(|_| section.filter.clone());
+    let filter = EnvFilter::try_new(&text).map_err(|error| {
+        format!("log.filter {text:?}: {error}\n  help: as in info,lockstep_node=debug")
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // An error means that logging has started before, which is all we want.
+    let _ = match file {
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+            let builder = builder.with_ansi(false).with_writer(Mutex::new(file));
+            if section.json {
+                builder.json().try_init()
+            } else {
+                builder.try_init()
+            }
+        }
+        None => {
+            let builder = builder.with_writer(std::io::stderr);
+            if section.json {
+                builder.json().try_init()
+            } else {
+                builder.try_init()
+            }
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,449 @@
+//! A running validator: its threads, its sockets and its disk.
+//!
+//! ```text
+//!  sockets ─▶ verifier pool ─▶ inbox ─▶ replica thread ─▶ storage thread ─▶ sockets
+//!                               ▲  ▲          │  ▲            (group commit)
+//!                      RPC ─────┘  │          ▼  │
+//!                                  └── execution thread ─▶ store (written behind), subscribers
+//! ```
+//!
+//! Everything that fails throws the [`StopSwitch`] with a named reason, and everybody ends.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lockstep_consensus::TimerConfig;
+use lockstep_genesis::Genesis;
+use lockstep_ledger::{RocksStore, Store};
+use lockstep_shard::{
+    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, anchor_of,
+    has_block,
+};
+use lockstep_types::{CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier};
+use tokio::runtime::Handle;
+
+use crate::answers::{Answers, client_room};
+use crate::clock::Clock;
+use crate::config::NodeConfig;
+use crate::execution::{self, Execution};
+use crate::exit::{Stop, StopSwitch};
+use crate::home::{DataLock, Home};
+use crate::inbox::{Inbox, Room, Urgency};
+use crate::metrics::Metrics;
+use crate::network::{
+    Class, EventSink, Network, NetworkConfig, NetworkEvent, NetworkHandle, Verdict, keypair,
+};
+use crate::replica::{Replica, stop_for};
+use crate::routes::{Seats, Sender, class, topic};
+use crate::rpc::{self, Server};
+use crate::safety_file::{SafetyFile, SafetyFileError, SafetyStart};
+use crate::shared::Shared;
+use crate::storage::Storage;
+use crate::verify::VerifyPool;
+
+/// Blocks handed to execution again at a start are found by stepping with nothing new.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the validators of one process share: threads for sockets and for signatures.
+pub struct Host {
+    runtime: Handle,
+    pool: VerifyPool,
+    engine: Arc<dyn Engine>,
+}
+
+impl Host {
+    /// Starts the shared threads; `verifiers` = 0 means one per core.
+    ///
+    /// # Errors
+    /// When the system has no room for another thread.
+    pub fn start(runtime: Handle, verifiers: usize) -> Result<Self, Stop> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = if verifiers == 0 { cores } else { verifiers };
+        let pool = VerifyPool::start(workers)
+            .map_err(|error| Stop::Bug(format!("cannot start a thread: {error}")))?;
+        Ok(Host {
+            runtime,
+            pool,
+            engine: Arc::new(K256Engine::default()),
+        })
+    }
+}
+
+/// A running validator.
+pub struct Validator {
+    switch: StopSwitch,
+    inbox: Arc<Inbox>,
+    execution: Option<Execution>,
+    network: NetworkHandle,
+    server: Server,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    store: Weak<dyn Store>,
+    _lock: DataLock,
+}
+
+impl Validator {
+    /// Starts the validator of a home.
+    ///
+    /// # Errors
+    /// A home that cannot work, a disk that holds what it should not, ports in use.
+    pub fn start(home: &Home, genesis: &Arc<Genesis>, host: &Host) -> Result<Self, Stop> {
+        let config = home
+            .config()
+            .map_err(|error| Stop::Config(error.to_string()))?;
+        let keys = home.keys(genesis)?;
+        let (committee, member) = home.seat(genesis, &keys)?;
+        let seat = Peer { committee, member };
+        let lock = home.lock()?;
+        let disk = Disk::open(&home.committee_data(committee))?;
+        let name = genesis.validators(committee)[member.get()].name.clone();
+
+        let switch = StopSwitch::default();
+        let inbox = Arc::new(Inbox::default());
+        let clock = Arc::new(Clock::default());
+        let seats = Arc::new(Seats::of(genesis, seat));
+        let verifier = Arc::new(Verifier::new(Arc::clone(&host.engine)));
+        let replica = Setup {
+            genesis: Arc::clone(genesis),
+            committee,
+            me: member,
+            signer: Arc::new(keys.key.clone()),
+            timers: TimerConfig::default(),
+        };
+        let record = disk.start.record.clone();
+        let replica = Member::recover(replica, disk.store.as_ref(), record).map_err(stop_for)?;
+        let horizon = Arc::new(Mutex::new(replica.horizon()));
+
+        let intake = Intake {
+            pool: host.pool.clone(),
+            verifier: Arc::clone(&verifier),
+            context: Arc::new(VerifyContext::new(Arc::clone(genesis), committee)),
+            seats: Arc::clone(&seats),
+            inbox: Arc::clone(&inbox),
+            horizon: Arc::clone(&horizon),
+            network: Arc::default(),
+            metrics: Arc::default(),
+        };
+        let gate = intake.clone();
+        let runtime = host.runtime.enter();
+        let sink: EventSink = Arc::new(move |event| gate.on_event(event));
+        let file = home.config_file();
+        let network = NetworkConfig {
+            key: keypair(keys.network_seed),
+            listen: config.network.listen,
+            peers: config
+                .peers(genesis, &name, &file)
+                .map_err(|error| Stop::Config(error.to_string()))?,
+            chain: genesis.chain_name(),
+            topics: topics(genesis, committee),
+            foreign_topics: Vec::new(),
+            max_message: MAX_MESSAGE_BYTES,
+        };
+        let network =
+            Network::start(network, sink).map_err(|error| Stop::Config(error.to_string()))?;
+        let mut metrics = Metrics::new();
+        metrics.watch(network.clone(), host.pool.clone());
+        let metrics = Arc::new(metrics);
+        intake.open(&network, &metrics);
+        let shared = Arc::new(Shared::new(Arc::clone(&metrics), replica.status()));
+
+        let mut threads = Vec::new();
+        let (storage, thread) = Storage::start(
+            &name,
+            Arc::clone(&disk.store),
+            disk.safety,
+            &switch,
+            metrics,
+        )?;
+        threads.push(thread);
+        let execution = match committee {
+            CommitteeId::Beacon => None,
+            CommitteeId::Shard(shard) => {
+                let executor = Executor::load(Arc::clone(genesis), shard, disk.store.as_ref());
+                let parts = execution::Parts {
+                    executor: executor.map_err(stop_for)?,
+                    shard,
+                    store: Arc::clone(&disk.store),
+                    inbox: Arc::clone(&inbox),
+                    shared: Arc::clone(&shared),
+                    clock: Arc::clone(&clock),
+                };
+                let (execution, thread) = Execution::start(&name, parts, &switch)?;
+                threads.push(thread);
+                Some(execution)
+            }
+        };
+        let answers = Arc::new(Answers {
+            genesis: Arc::clone(genesis),
+            seat,
+            shared: Arc::clone(&shared),
+            store: Arc::clone(&disk.store),
+            execution: execution.clone(),
+            inbox: Arc::clone(&inbox),
+            pool: host.pool.clone(),
+            verifier,
+            network: network.clone(),
+            seats: Arc::clone(&seats),
+            clock: Arc::clone(&clock),
+            switch: switch.clone(),
+            room: client_room(),
+        });
+        let server = serve(&config, answers)?;
+        drop(runtime);
+        let weak = Arc::downgrade(&disk.store);
+        let replica = Replica {
+            member: replica,
+            committee,
+            inbox: Arc::clone(&inbox),
+            storage,
+            execution: execution.clone(),
+            sender: Sender {
+                network: network.clone(),
+                seats,
+                topic: topic(&genesis.chain_name(), committee),
+            },
+            store: disk.store,
+            pool: host.pool.clone(),
+            shared: Arc::clone(&shared),
+            horizon,
+            clock,
+            switch: switch.clone(),
+        };
+        threads.push(switch.spawn(format!("main-{name}"), move || replica.run())?);
+        let closing = Arc::clone(&inbox);
+        switch.on_stop(move || closing.close());
+        tracing::info!(
+            validator = name,
+            chain = genesis.chain_name(),
+            genesis = %genesis.hash(),
+            %committee,
+            listen = %config.network.listen,
+            rpc = %server.address(),
+            data = %home.data().display(),
+            version = env!("CARGO_PKG_VERSION"),
+            "validator started"
+        );
+        Ok(Validator {
+            switch,
+            inbox,
+            execution,
+            network,
+            server,
+            shared,
+            threads,
+            store: weak,
+            _lock: lock,
+        })
+    }
+
+    /// Stops it from anywhere, and says when and why it has.
+    pub fn switch(&self) -> &StopSwitch {
+        &self.switch
+    }
+
+    /// Newest committed height.
+    pub fn height(&self) -> u64 {
+        self.shared.status().committed.get()
+    }
+
+    /// Stops it, and returns when its files are closed.
+    pub fn stop(self) {
+        self.switch.stop(Stop::Requested);
+        self.inbox.close();
+        self.server.stop();
+        self.network.close();
+        if let Some(execution) = &self.execution {
+            execution.stop();
+        }
+        for thread in self.threads {
+            // A panic has been reported through the switch.
+            let _ = thread.join();
+        }
+        // Answers in the making hold the store a moment longer.
+        let deadline = Instant::now() + CLOSE_PATIENCE;
+        while self.store.strong_count() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn topics(genesis: &Genesis, committee: CommitteeId) -> Vec<String> {
+    vec![topic(&genesis.chain_name(), committee)]
+}
+
+fn serve(config: &NodeConfig, answers: Arc<Answers>) -> Result<Server, Stop> {
+    let methods = rpc::methods(Arc::clone(&answers))
+        .map_err(|error| Stop::Bug(format!("RPC methods: {error}")))?;
+    let listen = config.rpc.listen;
+    Server::start(listen, methods.into(), answers)
+        .map_err(|error| Stop::Config(format!("cannot serve RPC on {listen}: {error}")))
+}
+
+/// The files of a replica.
+struct Disk {
+    store: Arc<dyn Store>,
+    safety: SafetyFile,
+    start: SafetyStart,
+}
+
+impl Disk {
+    fn open(directory: &Path) -> Result<Self, Stop> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Stop::Storage(format!("{}: {error}", directory.display()))
+        };
+        std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
+        let store = RocksStore::open(&directory.join("db")).map_err(|error| failed(&error))?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        // A log that cannot be read counts as one that ends too early.
+        let in_log = |end: &lockstep_consensus::LogEnd| {
+            has_block(store.as_ref(), end.height, &end.block).unwrap_or(false)
+        };
+        let (safety, start) =
+            SafetyFile::open(&directory.join("safety"), in_log).map_err(|error| match error {
+                SafetyFileError::Io(error) => failed(&error),
+                SafetyFileError::Wiped(wiped) => Stop::SecondCopy(wiped.to_string()),
+            })?;
+        let anchor = anchor_of(store.as_ref()).map_err(stop_for)?;
+        if start.created && anchor.is_some() {
+            return Err(Stop::SecondCopy(format!(
+                "{} holds a chain but no safety record",
+                directory.display()
+            )));
+        }
+        Ok(Disk {
+            store,
+            safety,
+            start,
+        })
+    }
+}
+
+/// The way from a socket to the replica: decode, check, hand over.
+#[derive(Clone)]
+struct Intake {
+    pool: VerifyPool,
+    verifier: Arc<Verifier>,
+    context: Arc<VerifyContext>,
+    seats: Arc<Seats>,
+    inbox: Arc<Inbox>,
+    horizon: Arc<Mutex<lockstep_consensus::Horizon>>,
+    /// Set once the network has started; what comes before is dropped and repeated by its sender.
+    network: Arc<std::sync::OnceLock<NetworkHandle>>,
+    metrics: Arc<std::sync::OnceLock<Arc<Metrics>>>,
+}
+
+impl Intake {
+    fn open(&self, network: &NetworkHandle, metrics: &Arc<Metrics>) {
+        // Called once; a second call would change nothing.
+        let _ = self.metrics.set(Arc::clone(metrics));
+        let _ = self.network.set(network.clone());
+    }
+
+    fn on_event(&self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::PeerConnected(id) => {
+                if let Some(peer) = self.seats.seat(&id) {
+                    tracing::debug!(committee = %peer.committee, member = %peer.member, "connected");
+                    let input = Input::Connected { peer };
+                    self.inbox.push(Urgency::Urgent, input, Room::Own);
+                }
+            }
+            NetworkEvent::PeerDisconnected(id) => {
+                if let Some(peer) = self.seats.seat(&id) {
+                    tracing::debug!(committee = %peer.committee, member = %peer.member, "disconnected");
+                }
+            }
+            NetworkEvent::Message {
+                from,
+                class,
+                bytes,
+                slot,
+            } => {
+                let Some(from) = self.seats.seat(&from) else {
+                    return;
+                };
+                let intake = self.clone();
+                self.pool.submit(class, move || {
+                    if let Some(message) = intake.check(from, &bytes, Some(class)) {
+                        let input = Input::Received { from, message };
+                        let room = Room::Peer { _slot: slot };
+                        intake.inbox.push(urgency(class), input, room);
+                    }
+                });
+            }
+            NetworkEvent::Gossip {
+                from,
+                bytes,
+                receipt,
+                slot,
+                ..
+            } => {
+                let Some(from) = self.seats.seat(&from) else {
+                    return;
+                };
+                let intake = self.clone();
+                self.pool.submit(Class::Data, move || {
+                    let message = intake.check(from, &bytes, None);
+                    let verdict = match message {
+                        Some(_) => Verdict::Accept,
+                        None => Verdict::Reject,
+                    };
+                    if let Some(network) = intake.network.get() {
+                        network.judge(receipt, verdict);
+                    }
+                    if let Some(message) = message {
+                        let input = Input::Received { from, message };
+                        let room = Room::Peer { _slot: slot };
+                        intake.inbox.push(Urgency::Data, input, room);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Reads and checks a message. `stream` is the class of the stream it came by; gossip carries
+    /// batches only.
+    fn check(&self, from: Peer, bytes: &[u8], stream: Option<Class>) -> Option<Verified<Message>> {
+        let checked = Message::from_bytes(bytes).and_then(|message| {
+            let expected = match (&message, stream) {
+                (Message::Batch(_), None) => true,
+                (_, None) => false,
+                (message, Some(stream)) => class(message.class()) == stream,
+            };
+            if !expected {
+                return Err(Rejection::Inconsistent("a message on the wrong stream"));
+            }
+            if let Message::Consensus(consensus) = &message {
+                let horizon = self.horizon.lock().expect("no holder of this lock panics");
+                if consensus.is_stale(&horizon) {
+                    return Ok(None);
+                }
+            }
+            self.verifier.check(message, &self.context).map(Some)
+        });
+        match checked {
+            Ok(message) => message,
+            Err(rejection) => {
+                if let Some(metrics) = self.metrics.get() {
+                    metrics.rejected.inc();
+                }
+                tracing::warn!(
+                    committee = %from.committee,
+                    member = %from.member,
+                    %rejection,
+                    "message rejected"
+                );
+                None
+            }
+        }
+    }
+}
+
+fn urgency(class: Class) -> Urgency {
+    match class {
+        Class::Consensus => Urgency::Urgent,
+        Class::Data | Class::Sync => Urgency::Data,
+    }
+}
