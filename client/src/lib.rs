@@ -22,7 +22,7 @@ pub use key_file::{Cost, KeyFile, KeyFileError, generate};
 pub use keystore::{Keystore, KeystoreError};
 pub use proof::{
     CertifiedReceipt, FinalReceipt, Link, MAX_CERTIFIED_RECEIPT_BYTES, ProofFault, ReceiptFile,
-    Verified, epoch_context,
+    Verified,
 };
 pub use send::{Delivery, Outcome, Progress, Wait};
 pub use transaction::{DEFAULT_LIFETIME, SignedTransaction, Transfer};

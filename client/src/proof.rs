@@ -14,9 +14,10 @@ use lockstep_genesis::Genesis;
 use lockstep_ledger::{
     Action, ProofError, Receipt, ReceiptProof, ReceiptResult, Subject, Transaction,
 };
+use lockstep_shard::{CertifiedRecord, ShardEntry, epoch_context};
 use lockstep_types::{
-    Block, CommitProof, CommitteeId, Epoch, EpochContext, GenesisHash, Height, K256Engine,
-    Rejection, ShardId, TransactionId, Verifier, codec,
+    CommitProof, CommitteeId, GenesisHash, Height, K256Engine, Rejection, ShardId, TransactionId,
+    Verifier, codec,
 };
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -39,17 +40,6 @@ pub struct FinalReceipt {
     pub commit: CommitProof,
     /// The transaction itself, from its own shard, when the node still has it.
     pub transaction: Option<Transaction>,
-}
-
-/// What the statements of a committee are checked against, from genesis alone.
-pub fn epoch_context(genesis: &Genesis, committee: CommitteeId) -> EpochContext {
-    let domain = genesis.domain(committee);
-    EpochContext {
-        domain,
-        epoch: Epoch::ZERO,
-        committee: genesis.committee(committee).clone(),
-        root: Block::genesis(&domain, genesis.time).id(),
-    }
 }
 
 impl FinalReceipt {
@@ -106,6 +96,8 @@ pub struct CertifiedReceipt {
     pub genesis: GenesisHash,
     /// In the sender's shard.
     pub receipt: FinalReceipt,
+    /// The barrier that made it known to the other shards, when value went there.
+    pub record: Option<CertifiedRecord>,
     /// In each shard that received something.
     pub credits: Vec<FinalReceipt>,
 }
@@ -235,6 +227,13 @@ impl CertifiedReceipt {
                 "credits of a transaction without effect",
             ));
         }
+        if let Some(record) = &self.record {
+            link(self.check_record(record, height, genesis, &verifier)?, {
+                let beacon = genesis.committee(CommitteeId::Beacon);
+                let signed = record.proof.child_qc.signers.count();
+                format!("beacon, {signed} of {} signatures", beacon.size())
+            });
+        }
         for credit in &self.credits {
             let height = credit.check(genesis, &verifier)?;
             let from = self.receipt.shard;
@@ -267,6 +266,37 @@ impl CertifiedReceipt {
             self.check_arrivals(transaction, genesis)?;
         }
         Ok(true)
+    }
+
+    /// The record is final, and the checkpoint in it covers the debit.
+    fn check_record(
+        &self,
+        record: &CertifiedRecord,
+        debit: Height,
+        genesis: &Genesis,
+        verifier: &Verifier,
+    ) -> Result<String, ProofFault> {
+        let committee = CommitteeId::Beacon;
+        // The header is looked into only after the proof has been found whole.
+        verifier
+            .check(record.clone(), &epoch_context(genesis, committee))
+            .map_err(|rejection| ProofFault::NotFinal {
+                committee,
+                rejection,
+            })?;
+        let entry = record.record.entry(self.receipt.shard);
+        let checkpoint =
+            entry
+                .and_then(ShardEntry::checkpoint)
+                .ok_or(ProofFault::Contradiction(
+                    "the record holds no checkpoint of the shard",
+                ))?;
+        if checkpoint.checkpoint.seal.height < debit {
+            return Err(ProofFault::Contradiction(
+                "the recorded checkpoint is older than the debit",
+            ));
+        }
+        Ok(format!("barrier record #{}", record.record.number.get()))
     }
 
     /// Every action that gives to another shard has its credit there.
@@ -326,6 +356,8 @@ pub struct ReceiptFile {
     pub shard: u16,
     /// The block there.
     pub height: u64,
+    /// The barrier that made it known to other shards.
+    pub barrier: Option<u64>,
     /// Shard and block of each credit.
     pub credits: Vec<(u16, u64)>,
     /// The proof: SCALE bytes in hexadecimal. It alone is what is checked.
@@ -347,6 +379,10 @@ impl ReceiptFile {
             },
             shard: receipt.receipt.shard.get(),
             height: height(&receipt.receipt),
+            barrier: receipt
+                .record
+                .as_ref()
+                .map(|record| record.record.number.get()),
             credits: receipt
                 .credits
                 .iter()

@@ -8,13 +8,15 @@ use lockstep_client::{
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_ledger::{
     BlockInput, Bundle, CertifiedOutbox, Durability, History, Ledger, LedgerConfig, MemoryStore,
-    Receipt, ReceiptResult, Store as _, Transaction, TrieJob,
+    Receipt, ReceiptResult, Seal, Store as _, Transaction, TrieJob,
 };
+use lockstep_shard::{BarrierRecord, CertifiedCheckpoint, CertifiedRecord, Checkpoint, ShardEntry};
 use lockstep_types::{
     AssetId, Block, BlockId, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed,
     Header, Height, MemberIndex, QuorumCertificate, ShardId, Signers, Time, View, Vote,
     WindowNumber,
 };
+use parity_scale_codec::Encode as _;
 
 const QUORUM: [u8; 3] = [0, 1, 3];
 
@@ -51,7 +53,7 @@ impl Chain {
         bundles: &[&Bundle],
         transactions: &[Transaction],
         seal: bool,
-    ) -> (Vec<Receipt>, Option<CertifiedOutbox>) {
+    ) -> (Vec<Receipt>, Option<Seal>) {
         let outcome = self.ledger.execute(BlockInput {
             height: self.ledger.height().next(),
             window: WindowNumber::new(window),
@@ -68,12 +70,7 @@ impl Chain {
             let done = pending.jobs.into_iter().map(TrieJob::run).collect();
             let (seal, writes) = self.ledger.finish_seal(done);
             self.store.write(&writes, Durability::Synced).unwrap();
-            CertifiedOutbox {
-                source: self.shard,
-                window: seal.window,
-                outbox_root: seal.outbox_root,
-                flow: None,
-            }
+            seal
         });
         (outcome.receipts, sealed)
     }
@@ -96,7 +93,7 @@ impl Chain {
             height: upto,
             digest: self.ledger.digest(),
         };
-        let commit = commit(genesis, keys, CommitteeId::Shard(self.shard), executed);
+        let commit = commit(genesis, keys, CommitteeId::Shard(self.shard), executed, &[]);
         FinalReceipt {
             shard: self.shard,
             proof,
@@ -112,6 +109,7 @@ fn commit(
     keys: &DevelopmentKeys,
     committee: CommitteeId,
     executed: Executed,
+    payload: &[u8],
 ) -> CommitProof {
     let parent = Header {
         epoch: Epoch::ZERO,
@@ -122,7 +120,7 @@ fn commit(
         time: Time::from_micros(1),
         proposer: MemberIndex::new(0),
         executed,
-        payload: Block::payload_digest(&[]),
+        payload: Block::payload_digest(payload),
     };
     let child = Header {
         view: View::new(9),
@@ -165,6 +163,39 @@ fn certify(
     }
 }
 
+/// Barrier record 1, committed by the beacon.
+fn record(genesis: &Genesis, keys: &DevelopmentKeys, seals: [Seal; 2]) -> CertifiedRecord {
+    let entry = |(shard, seal): (u16, Seal)| {
+        ShardEntry::Certified(Box::new(CertifiedCheckpoint {
+            checkpoint: Checkpoint {
+                shard: ShardId::new(shard),
+                epoch: Epoch::ZERO,
+                block: BlockId::ZERO,
+                record: WindowNumber::ZERO,
+                seal,
+            },
+            signers: Signers::NONE,
+            signatures: Vec::new(),
+        }))
+    };
+    let record = BarrierRecord {
+        number: WindowNumber::new(1),
+        previous: BarrierRecord::genesis_hash(genesis),
+        committees: BarrierRecord::committees_of(genesis),
+        base: Time::ZERO,
+        shards: [0, 1].into_iter().zip(seals).map(entry).collect(),
+    };
+    let executed = Executed::default();
+    let proof = commit(
+        genesis,
+        keys,
+        CommitteeId::Beacon,
+        executed,
+        &record.encode(),
+    );
+    CertifiedRecord { record, proof }
+}
+
 struct Paid {
     genesis: Genesis,
     keys: DevelopmentKeys,
@@ -193,20 +224,28 @@ fn paid() -> Paid {
     assert_eq!(receipts[0].result, ReceiptResult::Applied);
     let (_, sealed) = source.execute(1, None, &[], &[], true);
     let (_, other) = target.execute(1, None, &[], &[], true);
-    let record = [sealed.unwrap(), other.unwrap()];
-    source.execute(2, Some(&record), &[], &[], false);
+    let barrier = record(&genesis, &keys, [sealed.unwrap(), other.unwrap()]);
+    let [for_source, for_target] =
+        [0, 1].map(|shard| barrier.record.outboxes_for(ShardId::new(shard)));
+    source.execute(2, Some(&for_source), &[], &[], false);
     let bundle = source.ledger.bundle(ShardId::new(1), 0, 10).unwrap();
-    let (receipts, _) = target.execute(2, Some(&record), &[&bundle], &[], false);
+    let (receipts, _) = target.execute(2, Some(&for_target), &[&bundle], &[], false);
     assert_eq!(receipts.len(), 1);
     target.execute(2, None, &[], &[], false);
-    let certified = |receipt, credits| CertifiedReceipt {
+    let certified = |receipt, record, credits| CertifiedReceipt {
         genesis: genesis.hash(),
         receipt,
+        record,
         credits,
     };
-    let local = certified(source.prove(&genesis, &keys, 1, Some(to_carol)), vec![]);
+    let local = certified(
+        source.prove(&genesis, &keys, 1, Some(to_carol)),
+        None,
+        vec![],
+    );
     let cross = certified(
         source.prove(&genesis, &keys, 2, Some(to_bob)),
+        Some(barrier),
         vec![target.prove(&genesis, &keys, 2, None)],
     );
     Paid {
@@ -232,8 +271,12 @@ fn a_payment_is_proven_without_any_node() {
         .map(|link| link.what.as_str())
         .collect();
     assert_eq!(
-        shown[1..3],
-        ["executed in shard 0 block 2", "credited in shard 1 block 2"]
+        shown[1..4],
+        [
+            "executed in shard 0 block 2",
+            "barrier record #1",
+            "credited in shard 1 block 2"
+        ]
     );
     assert!(
         verified.links[1].by.ends_with("3 of 4 signatures"),
@@ -339,6 +382,35 @@ fn every_bent_proof_is_refused_for_its_own_reason() {
             shard: ShardId::new(1)
         }
     );
+    let record =
+        |edit: &dyn Fn(&mut CertifiedRecord)| fault(&|bent| edit(bent.record.as_mut().unwrap()));
+    assert!(not_final(record(
+        &|record| record.record.number = WindowNumber::new(2)
+    )));
+    assert!(not_final(record(&|record| record.proof.headers.clear())));
+    let recommitted = |edit: &dyn Fn(&mut BarrierRecord)| {
+        record(&|record| {
+            edit(&mut record.record);
+            let payload = record.record.encode();
+            record.proof = commit(
+                genesis,
+                keys,
+                CommitteeId::Beacon,
+                Executed::default(),
+                &payload,
+            );
+        })
+    };
+    assert!(contradiction(recommitted(
+        &|record| record.shards[0] = ShardEntry::Absent
+    )));
+    assert!(contradiction(recommitted(&|record| record.shards.clear())));
+    assert!(contradiction(recommitted(&|record| {
+        let ShardEntry::Certified(certified) = &mut record.shards[0] else {
+            panic!()
+        };
+        certified.checkpoint.seal.height = Height::new(1);
+    })));
     assert!(contradiction(fault(&|bent| {
         bent.receipt.transaction = paid.local.receipt.transaction.clone();
     })));
@@ -356,6 +428,7 @@ fn without_the_transaction_the_proof_says_that_it_is_not_complete() {
     let paid = paid();
     let mut partial = paid.cross.clone();
     partial.receipt.transaction = None;
+    partial.record = None;
     partial.credits.clear();
     assert!(!partial.verify(&paid.genesis).unwrap().complete);
 }
