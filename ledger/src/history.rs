@@ -7,6 +7,7 @@ use parity_scale_codec::{Decode, Encode};
 use crate::execution::chain;
 use crate::merkle::{ProofError, RangeProof};
 use crate::receipt::RECEIPTS;
+use crate::recovery::scan;
 use crate::store::schema;
 use crate::{Column, LedgerError, Receipt, Seal, Store};
 
@@ -132,12 +133,19 @@ impl<'a> History<'a> {
         self.read(Column::Index, &schema::credit_key(id, action))
     }
 
-    /// A seal of this shard that is no older than the recorded one.
+    /// The finished seals of this shard from the recorded one on, ascending. A replica that starts
+    /// signs the checkpoints of those that are not recorded again.
     ///
     /// # Errors
     /// When the store fails or is damaged.
-    pub fn seal(&self, window: lockstep_types::WindowNumber) -> Result<Option<Seal>, LedgerError> {
-        self.read(Column::Meta, &schema::window_key(schema::SEAL, window))
+    pub fn seals(&self) -> Result<Vec<Seal>, LedgerError> {
+        let mut seals = Vec::new();
+        scan(self.0, Column::Meta, &[schema::SEAL], |_, value| {
+            let seal = codec::decode_own(value).map_err(|_| LedgerError::Damaged("a seal"))?;
+            seals.push(seal);
+            Ok(())
+        })?;
+        Ok(seals)
     }
 
     /// The proof that a receipt is part of what led to the digest at height `upto`.

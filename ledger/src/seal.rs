@@ -185,6 +185,9 @@ impl Ledger {
             meta,
             seal: seal.clone(),
         };
+        if self.recorded.is_some_and(|recorded| recorded > seal.window) {
+            return (seal, Vec::new()); // a record has named a later one meanwhile
+        }
         self.committed.insert(seal.window, committed);
         let key = schema::window_key(schema::SEAL, seal.window);
         let writes = vec![Write::put(Column::Meta, key, seal.encode())];

@@ -163,6 +163,36 @@ mod tests {
         std::fs::remove_dir_all(path).unwrap();
     }
 
+    /// What a power cut leaves: the files as they are, the last record of the log torn.
+    #[test]
+    fn opens_after_a_torn_tail_and_keeps_what_was_synced() {
+        let (path, after) = (scratch("rocks-torn"), scratch("rocks-torn-after"));
+        let store = RocksStore::open(&path).unwrap();
+        conformance::prepare_reopen(&store);
+        let last = Write::put(Column::Meta, *b"last", vec![1; 4_096]);
+        store.write(&[last], Durability::Buffered).unwrap();
+        std::fs::create_dir(&after).unwrap();
+        let mut torn = 0;
+        for file in std::fs::read_dir(&path).unwrap() {
+            let file = file.unwrap().path();
+            let copy = after.join(file.file_name().unwrap());
+            std::fs::copy(&file, &copy).unwrap();
+            let length = std::fs::metadata(&copy).unwrap().len();
+            if copy.extension().is_some_and(|e| e == "log") && length > 0 {
+                let copy = std::fs::File::options().write(true).open(copy).unwrap();
+                copy.set_len(length - 100).unwrap();
+                torn += 1;
+            }
+        }
+        assert_eq!(torn, 1, "one log in use");
+        let opened = RocksStore::open(&after).unwrap();
+        conformance::check_reopened(&opened);
+        assert_eq!(opened.get(Column::Meta, b"last"), Ok(None));
+        drop((store, opened));
+        std::fs::remove_dir_all(path).unwrap();
+        std::fs::remove_dir_all(after).unwrap();
+    }
+
     #[test]
     fn runs_with_the_options_that_durability_rests_on() {
         let path = scratch("rocks-options");

@@ -3,7 +3,7 @@
 use lockstep_ledger::{
     Durability, History, MAX_PROOF_STEPS, MemoryStore, ReceiptResult, SealChoice, Store, TrieJob,
 };
-use lockstep_types::{EffectsDigest, Height, WindowNumber};
+use lockstep_types::{EffectsDigest, Height};
 
 use crate::bench::*;
 
@@ -164,5 +164,28 @@ fn a_credit_is_found_by_the_transaction_that_sent_it() {
     assert_eq!(history.find_credit(&id, 1), Ok(place));
     assert_eq!(history.find_credit(&id, 0), Ok(None));
     assert_eq!(history.find(&id), Ok(None));
-    assert_eq!(history.seal(WindowNumber::new(1)), Ok(None));
+    assert_eq!(history.seals(), Ok(vec![]));
+}
+
+#[test]
+fn a_seal_that_finishes_after_a_later_one_is_recorded_leaves_nothing_behind() {
+    let mut ledger = ledger(0);
+    let block = Block {
+        window: 1,
+        seal: Some(1),
+        ..Block::default()
+    };
+    let pending = execute(&mut ledger, block).seal.unwrap();
+    let mut later = ledger_seal_of_window(2);
+    later.outbox_root = Default::default();
+    let _ = record(&mut ledger, 3, &[certified(0, &later, 0)]);
+    let done = pending.jobs.into_iter().map(TrieJob::run).collect();
+    let (_, writes) = ledger.finish_seal(done);
+    assert!(writes.is_empty());
+    assert!(ledger.seal(SealChoice::Newest).is_none());
+}
+
+/// A seal of a window that the ledger under test has not sealed itself.
+fn ledger_seal_of_window(window: u64) -> lockstep_ledger::Seal {
+    seal(&mut ledger(0), window)
 }
