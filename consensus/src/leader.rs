@@ -9,6 +9,8 @@
 //!
 //! Breaks if: two replicas that accept the same proposal can disagree about its leader.
 
+use std::sync::Arc;
+
 use lockstep_types::{Block, Committee, Header, MemberIndex, Time, View};
 
 use crate::message::MAX_PAYLOAD_BYTES;
@@ -130,6 +132,7 @@ impl<A: Application> Replica<A> {
         } else {
             self.held.push(outbound);
         }
+        let proposal = Arc::new(proposal);
         self.keep_proposal(proposal.clone());
         // The vote is in the same step, so a held proposal has a record to wait for.
         self.cast_vote(&proposal, out);

@@ -207,7 +207,7 @@ impl<A: Application> Replica<A> {
             if let Some(proposal) = self.proposals.get(&view)
                 && proposal.proposer() == self.me()
             {
-                out.send(to, Message::Proposal(Box::new(proposal.clone())));
+                out.send(to, Message::Proposal(Box::new((**proposal).clone())));
             }
             out.send(to, Message::Vote(vote.clone()));
         }

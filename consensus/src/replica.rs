@@ -91,7 +91,7 @@ pub struct Replica<A> {
     pub(crate) tally: Tally,
     pub(crate) fetch: Fetch,
     /// The first proposal of each recent view.
-    pub(crate) proposals: BTreeMap<View, Proposal>,
+    pub(crate) proposals: BTreeMap<View, Arc<Proposal>>,
     /// Proposed blocks that do not fit on their parents.
     pub(crate) misfits: BTreeSet<BlockId>,
     /// The view whose proposal will not be voted for, whatever comes.

@@ -2,6 +2,7 @@
 //! here is when.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use lockstep_types::{MemberIndex, Time, Timeout, Vote};
 
@@ -55,18 +56,18 @@ impl<A: Application> Replica<A> {
             if expected == self.me() {
                 out.stop = Some(Fatal::SecondCopy { view });
             }
-            let pair = Box::new([first.clone(), proposal]);
+            let pair = Box::new([(**first).clone(), proposal]);
             out.evidence.push(Evidence::Proposals(pair));
             return Err(Refusal::SecondProposal { view });
         }
         if !self.tree.contains(&proposal.justify.block) {
             self.fetch.hint(from);
         }
-        self.keep_proposal(proposal);
+        self.keep_proposal(proposal.into());
         Ok(())
     }
 
-    pub(crate) fn keep_proposal(&mut self, proposal: Proposal) {
+    pub(crate) fn keep_proposal(&mut self, proposal: Arc<Proposal>) {
         self.proposals.insert(proposal.view(), proposal);
         if self.proposals.len() > MAX_PROPOSALS {
             self.proposals.pop_first();
@@ -76,7 +77,7 @@ impl<A: Application> Replica<A> {
 
     /// Puts proposed blocks into the tree whose parents have come. True if any went in.
     pub(crate) fn insert_proposed(&mut self, now: Time, out: &mut Ready) -> bool {
-        let ready: Vec<Proposal> = self
+        let ready: Vec<Arc<Proposal>> = self
             .proposals
             .values()
             .filter(|p| self.tree.contains(&p.justify.block) && !self.tree.contains(&p.block.id()))

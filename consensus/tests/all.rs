@@ -5,3 +5,4 @@ mod common;
 mod explore;
 mod paper;
 mod scripts;
+mod wire;

@@ -17,7 +17,7 @@ fn seeds() -> Vec<u64> {
     };
     match read("LOCKSTEP_SEED") {
         Some(seed) => vec![seed],
-        None => (0..read("LOCKSTEP_SEEDS").unwrap_or(300)).collect(),
+        None => (0..read("LOCKSTEP_SEEDS").unwrap_or(150)).collect(),
     }
 }
 
@@ -51,7 +51,7 @@ fn explore(seed: u64) {
         }
         let index = random.below(size as u64) as usize;
         if !world.is_running(index) && random.percent(50) {
-            world.restart(index);
+            world.restart_from(index, random.below(80) as usize);
         }
     }
     heal(&mut world);

@@ -226,6 +226,22 @@ fn r8_one_proposal_per_view_across_restarts() {
 }
 
 #[test]
+fn r8_a_proposal_in_no_reserved_view_waits_for_the_disk() {
+    // The very first proposal: no record exists that would keep a restart from making another.
+    let mut world = World::new(4);
+    world.sync = Duration::from_millis(5);
+    world.submit(1);
+    world.run_ms(4);
+    assert!(world.said(1).is_empty());
+    world.crash(1);
+    world.restart(1);
+    world.submit(2);
+    world.run_ms(10_000);
+    world.check_no_equivocation();
+    assert!(world.commits.iter().all(|blocks| !blocks.is_empty()));
+}
+
+#[test]
 fn r8_a_proposal_does_not_wait_for_the_disk_when_its_view_is_reserved() {
     let mut world = World::new(4);
     world.submit(1);
@@ -887,6 +903,42 @@ fn r33_commits_everywhere_four_delays_after_the_proposal() {
         );
         world.run_ms(100);
         assert!(world.is_idle());
+    }
+}
+
+#[test]
+fn committees_of_one_to_three_work_while_everybody_does() {
+    for size in 1..=3 {
+        let mut world = World::new(size);
+        world.sync = Duration::from_millis(1);
+        world.submit(1);
+        world.run_ms(2_000);
+        world.submit(2);
+        world.run_ms(2_000);
+        assert!(
+            world.commits.iter().all(|blocks| blocks.len() >= 2),
+            "n = {size}"
+        );
+        assert!(world.is_idle());
+    }
+}
+
+#[test]
+fn a_restart_goes_on_from_whatever_its_host_has_dealt_with() {
+    for height in 0..9 {
+        let mut world = World::new(4);
+        for number in 0..4 {
+            world.submit(number);
+            world.run_ms(100);
+        }
+        let before = world.commits[3].len();
+        world.crash(3);
+        world.restart_from(3, height);
+        world.run_ms(50); // the very last certificate is known to the others only
+        assert_eq!(world.commits[3].len(), before, "the rest is given out anew");
+        world.submit(4);
+        world.run_ms(1_000);
+        assert!(world.commits[3].len() > before);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A disk that holds what was synced.
 
-use lockstep_consensus::{Recovered, SafetyRecord, root_link};
-use lockstep_types::{Block, LinkedBlock, LogPosition};
+use lockstep_consensus::{Recovered, SafetyRecord};
+use lockstep_types::{LinkedBlock, LogPosition};
 
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
@@ -11,13 +11,14 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn recovered(&self, root: &Block) -> Recovered {
+    pub(crate) fn recovered(&self, anchor: LinkedBlock) -> Recovered {
         let mut blocks = self.log.clone();
         blocks.sort_by_key(|link| link.block.header().height);
+        blocks.retain(|link| link.block.header().height > anchor.block.header().height);
         Recovered {
             record: self.record.clone(),
             blocks,
-            anchor: root_link(root.clone()),
+            anchor,
             log_end: self.position,
         }
     }

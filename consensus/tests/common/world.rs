@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lockstep_consensus::{
-    CommittedBlock, Config, Evidence, Fatal, Held, Input, Message, Outbound, Parts, Recovered,
-    Refusal, Replica, SafetyRecord, TimerConfig, To,
+    Application as _, CommittedBlock, Config, Evidence, Fatal, Held, Input, Message, Outbound,
+    Parts, Recovered, Refusal, Replica, SafetyRecord, TimerConfig, To, root_link,
 };
 use lockstep_types::{
     Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, GenesisHash,
@@ -159,7 +159,6 @@ impl World {
     fn boot(&mut self, index: usize, recovered: Recovered) {
         let signer = Arc::new(self.signers[index].clone());
         let replica = Replica::new(self.config(index), signer, Numbers::default(), recovered);
-        self.commits[index].clear();
         self.replicas[index] = Some(replica.unwrap());
     }
 
@@ -204,8 +203,27 @@ impl World {
 
     /// Starts it again from its disk and connects it to everybody.
     pub(crate) fn restart(&mut self, index: usize) {
+        self.restart_from(index, 0);
+    }
+
+    /// The same when the host has dealt with the blocks up to some height already.
+    pub(crate) fn restart_from(&mut self, index: usize, height: usize) {
         assert!(self.replicas[index].is_none());
-        self.boot(index, self.disks[index].recovered(&self.root));
+        let logged = |block: &CommittedBlock| self.disks[index].log.contains(&block.link);
+        let synced = self.commits[index]
+            .iter()
+            .take_while(|(_, block)| logged(block))
+            .count();
+        self.commits[index].truncate(height.min(synced));
+        let anchor = self.commits[index].last().map_or_else(
+            || root_link(self.root.clone()),
+            |(_, block)| (*block.link).clone(),
+        );
+        let recovered = self.disks[index].recovered(anchor);
+        self.boot(index, recovered);
+        for (_, block) in self.commits[index].clone() {
+            self.application(index).on_commit(block.block());
+        }
         let view = self.replica(index).view();
         self.note(index, &format!("restarts in {view}"));
         self.step(index, Input::Tick);
