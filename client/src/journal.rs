@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use lockstep_types::{GenesisHash, TransactionId};
 use serde::{Deserialize, Serialize};
 
+use crate::Outcome;
 use crate::network_file::state_directory;
 use crate::rpc::text;
 
@@ -36,8 +37,8 @@ pub struct Entry {
     /// How many units.
     #[serde(with = "text")]
     pub amount: u128,
-    /// Whether its outcome is known, so that the same command later is a new payment.
-    pub settled: bool,
+    /// How it ended, once that is known for good. The same command later is then a new payment.
+    pub outcome: Option<Outcome>,
 }
 
 impl Entry {
@@ -118,7 +119,7 @@ impl Journal {
         Ok(self
             .entries()?
             .into_iter()
-            .find(|e| !e.settled && e.is_same_payment(like)))
+            .find(|e| e.outcome.is_none() && e.is_same_payment(like)))
     }
 
     /// The send that made a transaction.
@@ -217,7 +218,7 @@ mod tests {
             to: "b".to_owned(),
             asset: 0,
             amount,
-            settled: false,
+            outcome: None,
         }
     }
 
@@ -239,13 +240,18 @@ mod tests {
             journal.of_transaction(&one.transaction).unwrap(),
             Some(one.clone())
         );
+        let outcome = Outcome::Reached {
+            executed: None,
+            credits: vec![(1, 7)],
+        };
         journal
             .write(&Entry {
-                settled: true,
-                ..one
+                outcome: Some(outcome.clone()),
+                ..one.clone()
             })
             .unwrap();
         assert_eq!(journal.unsettled(&entry("two", 5)).unwrap(), None);
+        assert_eq!(journal.find("one").unwrap().unwrap().outcome, Some(outcome));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use lockstep_types::TransactionId;
+use serde::{Deserialize, Serialize};
 
 use crate::rpc::{Admission, Credit, Executed, RecordedShard, Stage};
 use crate::{CallError, Client, SignedTransaction};
@@ -18,6 +19,11 @@ const POLL: Duration = Duration::from_millis(25);
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// How often it is checked whether a transaction that does not appear has expired.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+
+/// The reason of a refusal that may be about a transaction's own execution.
+const NONCE: &str = "nonce";
+/// How long a node may take from executing a transaction to finding it again.
+const NONCE_GRACE: Duration = Duration::from_secs(2);
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +61,8 @@ pub enum Progress {
 }
 
 /// How a send ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// What was waited for has happened.
     Reached {
@@ -78,6 +85,20 @@ pub enum Outcome {
         /// What was last known.
         why: String,
     },
+}
+
+impl Outcome {
+    /// Nothing later can change it: the value has arrived, or never will.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Outcome::Reached {
+                executed: Some(executed),
+                credits,
+            } => executed.destinations.len() == credits.len(),
+            Outcome::Reached { executed: None, .. } | Outcome::Unknown { .. } => false,
+            Outcome::Failed(_) | Outcome::Rejected { .. } => true,
+        }
+    }
 }
 
 /// Where to send and how long to wait.
@@ -154,7 +175,13 @@ impl Delivery<'_> {
                         return Ok(None);
                     }
                     Admission::Rejected { reason, message } => {
-                        return Ok(Some(self.rejected(signed, reason, message).await));
+                        return match self.rejected(signed, reason, message).await {
+                            Outcome::Reached { .. } => {
+                                progress(Progress::Accepted { again: true });
+                                Ok(None)
+                            }
+                            outcome => Ok(Some(outcome)),
+                        };
                     }
                     Admission::Busy { message } => message,
                 },
@@ -173,24 +200,43 @@ impl Delivery<'_> {
     }
 
     /// A rejection is final only if the transaction has not been executed before: a node refuses
-    /// the nonce of an executed transaction as well.
+    /// the nonce of an executed transaction as well, and may learn a moment later that it was
+    /// this very one.
     async fn rejected(
         &self,
         signed: &SignedTransaction,
         reason: String,
         message: String,
     ) -> Outcome {
-        match self.source.transaction(&signed.id).await {
-            Ok(Stage::Executed(executed)) if !executed.applied => Outcome::Failed(executed),
-            Ok(Stage::Executed(executed)) => Outcome::Reached {
-                executed: Some(executed),
-                credits: Vec::new(),
-            },
-            Ok(Stage::Pending) => Outcome::Unknown { why: message },
-            Ok(Stage::Unknown) => Outcome::Rejected { reason, message },
-            Err(error) => Outcome::Unknown {
-                why: error.to_string(),
-            },
+        let grace = if reason == NONCE {
+            NONCE_GRACE
+        } else {
+            Duration::ZERO
+        };
+        let until = Instant::now() + grace;
+        loop {
+            match self.source.transaction(&signed.id).await {
+                Ok(Stage::Executed(executed)) if !executed.applied => {
+                    return Outcome::Failed(executed);
+                }
+                Ok(Stage::Executed(executed)) => {
+                    let credits = Vec::new();
+                    return Outcome::Reached {
+                        executed: Some(executed),
+                        credits,
+                    };
+                }
+                Ok(Stage::Pending) => return Outcome::Unknown { why: message },
+                Ok(Stage::Unknown) if Instant::now() >= until => {
+                    return Outcome::Rejected { reason, message };
+                }
+                Ok(Stage::Unknown) => tokio::time::sleep(POLL).await,
+                Err(error) => {
+                    return Outcome::Unknown {
+                        why: error.to_string(),
+                    };
+                }
+            }
         }
     }
 

@@ -45,6 +45,9 @@ pub(crate) struct SendCommand {
     /// Windows the transaction stays valid for
     #[arg(long, value_name = "WINDOWS", default_value_t = DEFAULT_LIFETIME)]
     pub(crate) lifetime: u64,
+    /// Only say whether it would be accepted now
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Do not ask before sending
     #[arg(long, short)]
     pub(crate) yes: bool,
@@ -123,19 +126,26 @@ impl SendCommand {
         let journal = Journal::of_user(&connected.hash);
         let (entry, signed) = match self.earlier(&connected, &journal, &payment)? {
             Some(earlier) => {
-                self.output.progress(&format!(
-                    "  continuing {}, sent earlier; this does not pay again",
-                    short(&earlier.1.id)
-                ));
+                let how = match earlier.0.outcome {
+                    Some(_) => "was sent earlier; this is how it ended",
+                    None => "was sent earlier; this continues it and does not pay again",
+                };
+                self.output
+                    .progress(&format!("  {} {how}", short(&earlier.1.id)));
                 earlier
             }
+            None if self.dry_run => return self.rehearse(&connected, &payment).await,
             None => self.sign(&connected, &names, &journal, &payment).await?,
         };
-        let outcome = self.deliver(&connected, &payment, &signed).await?;
-        // An unknown outcome stays open, so that the same command continues with it.
-        if !matches!(outcome, Outcome::Unknown { .. }) && self.wait != WaitFor::Accepted {
+        let outcome = match &entry.outcome {
+            Some(outcome) => outcome.clone(),
+            None => self.deliver(&connected, &payment, &signed).await?,
+        };
+        // An outcome that may still change stays open, and the same command continues with it.
+        if entry.outcome.is_none() && outcome.is_final() {
+            let outcome = Some(outcome.clone());
             journal.write(&Entry {
-                settled: true,
+                outcome,
                 ..entry.clone()
             })?;
         }
@@ -209,6 +219,46 @@ impl SendCommand {
         let entry = entry(connected, payment, id, signed.id, signed.to_hex());
         journal.write(&entry)?;
         Ok((entry, signed))
+    }
+
+    /// What can be said without sending. It is no promise: others send as well.
+    async fn rehearse(&self, connected: &Connected, payment: &Payment) -> Result<Done, Failure> {
+        let sender = ask(connected, payment.from).await?;
+        self.check_funds(&sender, payment)?;
+        if let Some(genesis) = &connected.genesis {
+            self.check_minimum(genesis.limits.minimum_balance, &sender, payment)?;
+        }
+        let text = format!(
+            "would be accepted as of window {}; nothing was sent",
+            sender.window
+        );
+        let value = json!({
+            "stage": "would_be_accepted", "window": sender.window, "nonce": sender.pending_nonce,
+        });
+        Ok(Done {
+            value,
+            text,
+            bare: "would be accepted".to_owned(),
+            exit: None,
+        })
+    }
+
+    fn check_minimum(
+        &self,
+        minimum: u128,
+        sender: &Account,
+        payment: &Payment,
+    ) -> Result<(), Failure> {
+        let left = native(sender) - payment.amount.units();
+        let arrives = payment.amount.units() >= minimum || payment.source == payment.target;
+        if left >= minimum && arrives {
+            return Ok(());
+        }
+        let failure = Failure::new(ExitCode::Rejected, "LS-TX-006", explain("minimum"));
+        Err(failure.help(format!(
+            "the minimum balance of this chain is {}",
+            Amount(minimum)
+        )))
     }
 
     /// The network would refuse it as well, but later and in fewer words.
@@ -389,8 +439,24 @@ fn entry(
         to: address(payment.to),
         asset: AssetId::NATIVE.get(),
         amount: payment.amount.units(),
-        settled: false,
+        outcome: None,
     }
+}
+
+/// What a node's word for a failure means.
+fn explain(word: &str) -> String {
+    let sentence = match word {
+        "balance" => "the sender holds less than the amount",
+        "minimum" => {
+            "it would leave or create an account below the minimum balance; to another shard at \
+             least that much must be sent"
+        }
+        "busy" => "too much is on its way to that shard already; send again later",
+        "limit" => "the sender has used up its transactions of this window; send again later",
+        "overflow" => "a sum would not fit into 128 bits",
+        word => word,
+    };
+    sentence.to_owned()
 }
 
 /// What happened, and where.
