@@ -12,12 +12,12 @@ use lockstep_consensus::{Application, Check, Content, Turn};
 use lockstep_genesis::Genesis;
 use lockstep_types::{
     Block, BlockId, CommitteeId, Digest, EffectsDigest, Executed, Height, RecordHash, ShardId,
-    Time, WindowNumber, codec, hash,
+    Time, WindowNumber, codec,
 };
 use parity_scale_codec::{Decode, Encode};
 
 use crate::checkpoint::{CertifiedCheckpoint, CheckpointTally, CheckpointVote};
-use crate::record::{BarrierRecord, ShardEntry};
+use crate::record::{BarrierRecord, CertifiedRecord, ShardEntry};
 use crate::window::{WindowRules, record_base};
 
 /// The state of the beacon's chain after one block.
@@ -73,11 +73,6 @@ impl BeaconPlace {
             shards,
         }
     }
-
-    /// What the beacon has done so far. It has no state but its records.
-    fn digest(&self) -> EffectsDigest {
-        EffectsDigest::new(hash("lockstep/beacon-effects", &(self.number, self.hash)))
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -110,11 +105,17 @@ pub struct BeaconChain {
 const DIGESTS_KEPT: usize = 64;
 
 impl BeaconChain {
-    /// A chain whose newest committed block is `anchor`.
-    pub fn new(genesis: Arc<Genesis>, anchor: &Block, place: BeaconPlace) -> Self {
+    /// A chain whose newest committed block is `anchor`. `records` are the newest ones, ascending,
+    /// as far as they are kept.
+    pub fn new(
+        genesis: Arc<Genesis>,
+        anchor: &Block,
+        place: BeaconPlace,
+        records: &[Arc<CertifiedRecord>],
+    ) -> Self {
         let height = anchor.header().height;
         assert_eq!(place.height, height, "the place is the anchor's");
-        let executed = BTreeMap::from([(height, Self::digest_of(height, &place))]);
+        let executed = Self::digests_below(&genesis, height, &place, records);
         let node = Node {
             place: Arc::new(place),
             carries_record: false,
@@ -134,11 +135,47 @@ impl BeaconChain {
     }
 
     fn digest_of(height: Height, place: &BeaconPlace) -> EffectsDigest {
+        Self::digest_at(height, place.number, place.hash)
+    }
+
+    /// What the beacon has done up to a height. It has no state but its records.
+    fn digest_at(height: Height, number: WindowNumber, hash: RecordHash) -> EffectsDigest {
         if height == Height::ZERO {
             EffectsDigest::ZERO
         } else {
-            place.digest()
+            EffectsDigest::new(lockstep_types::hash("lockstep/beacon-effects", &(number, hash)))
         }
+    }
+
+    /// The digests of the heights up to the anchor's. After a restart of everybody, leaders name
+    /// heights below the anchor, and voters must be able to compare.
+    fn digests_below(
+        genesis: &Genesis,
+        anchor: Height,
+        place: &BeaconPlace,
+        records: &[Arc<CertifiedRecord>],
+    ) -> BTreeMap<Height, EffectsDigest> {
+        let mut digests = BTreeMap::from([(anchor, Self::digest_of(anchor, place))]);
+        let mut height = anchor;
+        while let Some(below) = height.previous()
+            && digests.len() < DIGESTS_KEPT
+        {
+            height = below;
+            let newest = records
+                .iter()
+                .rev()
+                .find(|record| record.header().height <= height);
+            let (number, hash) = match newest {
+                Some(record) => (record.record.number, record.record.hash()),
+                // Before the first record; further back than records are kept nobody asks.
+                None if records.first().is_none_or(|first| first.record.number.get() == 1) => {
+                    (WindowNumber::ZERO, BarrierRecord::genesis_hash(genesis))
+                }
+                None => break,
+            };
+            digests.insert(height, Self::digest_at(height, number, hash));
+        }
+        digests
     }
 
     /// The place of a block.

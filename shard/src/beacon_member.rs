@@ -43,7 +43,12 @@ impl BeaconMember {
             BeaconPlace::first(&genesis),
         );
         let found = log::read::<BeaconPlace>(store, record.as_ref(), fresh)?;
-        let chain = BeaconChain::new(genesis.clone(), &found.anchor.block, found.place);
+        let chain = BeaconChain::new(
+            genesis.clone(),
+            &found.anchor.block,
+            found.place,
+            &found.records,
+        );
         let config = consensus::Config {
             domain: genesis.domain(CommitteeId::Beacon),
             committee: genesis.committee(CommitteeId::Beacon).clone(),

@@ -104,17 +104,20 @@ pub struct ShardChain {
 }
 
 impl ShardChain {
-    /// A chain whose newest committed and executed block is `anchor`.
+    /// A chain whose newest committed and executed block is `anchor`. `digests` are those of the
+    /// heights up to it, as far as they are kept.
     pub fn new(
         genesis: &Genesis,
         shard: ShardId,
         me: MemberIndex,
         anchor: &Block,
         place: Place,
-        digest: EffectsDigest,
+        digests: BTreeMap<Height, EffectsDigest>,
     ) -> Self {
         let header = anchor.header();
         assert_eq!(place.height, header.height, "the place is the anchor's");
+        let newest = digests.last_key_value().map(|(height, _)| *height);
+        assert_eq!(newest, Some(header.height), "the state is the anchor's");
         let open = place.window.number;
         let node = Node {
             parent: header.parent,
@@ -131,7 +134,7 @@ impl ShardChain {
             me,
             nodes: BTreeMap::from([(anchor.id(), node)]),
             committed: anchor.id(),
-            executed: BTreeMap::from([(header.height, digest)]),
+            executed: digests,
             batches: BatchPool::default(),
             bundles: BundlePool::new(shard),
             wanted: Wanted::default(),

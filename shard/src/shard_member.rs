@@ -36,6 +36,9 @@ const PULL_AFTER: Duration = Duration::from_millis(300);
 /// How often a checkpoint that no record names is sent again.
 const CHECKPOINT_RESEND: Duration = Duration::from_millis(500);
 
+/// Effects digests read back at a start. Headers name heights at most eight below what is committed.
+const DIGESTS_READ: usize = 64;
+
 /// Something to ask others for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Want {
@@ -93,7 +96,7 @@ impl ShardMember {
             ShardChain::first_place(&genesis),
         );
         let found = log::read::<Place>(store, record.as_ref(), fresh)?;
-        let digest = ledger_digest(store)?;
+        let digests = ledger_digests(store)?;
         let anchor = &found.anchor;
         let mut chain = ShardChain::new(
             &genesis,
@@ -101,7 +104,7 @@ impl ShardMember {
             me,
             &anchor.block,
             found.place.clone(),
-            digest,
+            digests,
         );
         let since = found.place.window.previous_opened;
         let listed = log::listed_since(store, anchor, |link| link.block.header().time >= since)?;
@@ -682,17 +685,29 @@ pub(crate) fn fan_out(
     (0..copies).map(move |copy| members.by_turn(me.get() as u64 + copy))
 }
 
-/// The digest at the height the stored state has reached.
-fn ledger_digest(store: &dyn Store) -> Result<EffectsDigest, Fatal> {
-    let Some((height, _)) = log::anchor_of(store)? else {
-        return Ok(EffectsDigest::ZERO);
-    };
-    let block = lockstep_ledger::History::new(store).block(height)?;
-    match block {
-        Some(block) => Ok(block.digest()),
-        None => Err(Fatal::Store(format!(
-            "the {} column has no entry for height {height}, which the anchor has",
-            Column::Receipts.name()
-        ))),
+/// The digests of the newest stored heights. After a restart of everybody, leaders name heights
+/// below the anchor, and voters must be able to compare.
+fn ledger_digests(store: &dyn Store) -> Result<BTreeMap<Height, EffectsDigest>, Fatal> {
+    let (newest, _) = log::anchor_of(store)?.unwrap_or_default();
+    let history = lockstep_ledger::History::new(store);
+    let mut digests = BTreeMap::new();
+    let mut height = newest;
+    while digests.len() < DIGESTS_READ {
+        let Some(below) = height.previous() else {
+            digests.insert(height, EffectsDigest::ZERO);
+            break;
+        };
+        match history.block(height)? {
+            Some(block) => digests.insert(height, block.digest()),
+            None if height == newest => {
+                return Err(Fatal::Store(format!(
+                    "the {} column has no entry for height {height}, which the anchor has",
+                    Column::Receipts.name()
+                )));
+            }
+            None => break,
+        };
+        height = below;
     }
+    Ok(digests)
 }
