@@ -111,9 +111,17 @@ impl BatchPool {
         }
     }
 
-    /// Execution has a hold of the body.
+    /// Execution has a hold of the body. A replica that is windows behind may meanwhile have taken
+    /// the batch for a new one.
     pub fn on_executing(&mut self, digest: &BatchDigest) {
-        self.bodies.remove(digest);
+        let Some(batch) = self.bodies.remove(digest) else {
+            return;
+        };
+        if let Some(queue) = self.waiting.get_mut(&batch.header.author)
+            && queue.get(&batch.header.sequence) == Some(digest)
+        {
+            queue.remove(&batch.header.sequence);
+        }
     }
 
     /// Window `open` has opened on the committed chain: forgets batches that can no longer be
