@@ -32,8 +32,6 @@ pub(crate) struct Holding {
     pub(crate) window: WindowNumber,
     /// Transactions of this account executed in `window`.
     pub(crate) executed: u32,
-    /// Written since the trie was last given its changes.
-    pub(crate) dirty: bool,
 }
 
 /// A [`Holding`] on disk.
@@ -79,7 +77,6 @@ impl From<HoldingRecord> for Holding {
             account: Arc::new(record.account),
             window: record.window,
             executed: record.executed,
-            dirty: false,
         }
     }
 }

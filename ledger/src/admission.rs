@@ -3,7 +3,7 @@
 
 use lockstep_types::{AccountId, AssetId, ShardId, WindowNumber};
 
-use crate::account::Holding;
+use crate::accounts::Slot;
 use crate::{Action, Amounts, Ledger, Transaction};
 
 /// How far ahead of an account's next nonce the mempool holds transactions for it.
@@ -74,8 +74,9 @@ impl Ledger {
     /// # Errors
     /// Why not.
     pub fn admits(&self, transaction: &Transaction, window: WindowNumber) -> Result<(), Refusal> {
-        let holding = self.entitled(&transaction.sender(), transaction, window)?;
-        let expected = holding.account.nonce;
+        let slot = self.entitled(&transaction.sender(), transaction, window)?;
+        let account = &self.accounts.get(slot).account;
+        let expected = account.nonce;
         if transaction.nonce - expected >= MAX_NONCE_AHEAD {
             return Err(Refusal::NonceAhead {
                 expected,
@@ -85,7 +86,7 @@ impl Ledger {
         let mut needed = Amounts::default();
         for action in &transaction.actions {
             let Action::Transfer { asset, amount, .. } = action;
-            let held = holding.account.balances.get(*asset);
+            let held = account.balances.get(*asset);
             let counted = needed.add(*asset, *amount).map(|()| needed.get(*asset));
             let needed = counted.unwrap_or(u128::MAX);
             if needed > held {
@@ -99,17 +100,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Does it execute now? Then here is its sender's account.
+    /// Does it execute now? Then this is its sender's slot.
     pub(crate) fn executes(
         &self,
         sender: &AccountId,
         transaction: &Transaction,
         window: WindowNumber,
-    ) -> Result<&Holding, Refusal> {
-        let holding = self.entitled(sender, transaction, window)?;
-        let expected = holding.account.nonce;
+    ) -> Result<Slot, Refusal> {
+        let slot = self.entitled(sender, transaction, window)?;
+        let expected = self.accounts.get(slot).account.nonce;
         if transaction.nonce == expected {
-            Ok(holding)
+            Ok(slot)
         } else {
             Err(Refusal::NonceAhead {
                 expected,
@@ -124,17 +125,19 @@ impl Ledger {
         sender: &AccountId,
         transaction: &Transaction,
         window: WindowNumber,
-    ) -> Result<&Holding, Refusal> {
+    ) -> Result<Slot, Refusal> {
         let config = self.config();
-        let account = sender.shard(config.shards);
-        if account != config.shard {
+        let shard = sender.shard(config.shards);
+        if shard != config.shard {
             return Err(Refusal::WrongShard {
-                account,
+                account: shard,
                 ours: config.shard,
             });
         }
-        let holding = self.holding(sender).ok_or(Refusal::UnknownSender)?;
-        let expected = holding.account.nonce;
+        let slot = self.accounts.find(sender);
+        let slot = slot.ok_or(Refusal::UnknownSender)?;
+        let account = &self.accounts.get(slot).account;
+        let expected = account.nonce;
         if transaction.nonce < expected {
             return Err(Refusal::StaleNonce {
                 expected,
@@ -147,13 +150,13 @@ impl Ledger {
                 window,
             });
         }
-        let held = holding.account.native();
+        let held = account.native();
         if held < config.minimum_balance {
             return Err(Refusal::BelowMinimum {
                 held,
                 minimum: config.minimum_balance,
             });
         }
-        Ok(holding)
+        Ok(slot)
     }
 }

@@ -14,9 +14,10 @@ use lockstep_types::{
 use parity_scale_codec::{Compact, Encode};
 use std::sync::Arc;
 
+use crate::accounts::Slot;
 use crate::history::BlockReceipts;
 use crate::outbox::OutboxEntry;
-use crate::overlay::{Changes, Overlay};
+use crate::overlay::{Changed, Changes, Overlay};
 use crate::receipt::RECEIPTS;
 use crate::store::schema::{self, Head, PeerRecord};
 use crate::{
@@ -102,7 +103,6 @@ pub enum BundleRefusal {
 /// What a block does, while it does it.
 #[derive(Default)]
 struct Journal {
-    touched: Vec<AccountId>,
     peers: BTreeSet<ShardId>,
     receipts: Vec<Receipt>,
     writes: Vec<Write>,
@@ -236,7 +236,8 @@ impl Ledger {
         journal: &mut Journal,
     ) -> Option<()> {
         let (asset, amount) = (entry.asset, entry.amount);
-        let mut account = self.account(&entry.to).cloned().unwrap_or_default();
+        let slot = self.accounts.find_or_create(entry.to);
+        let mut account = Account::clone(&self.accounts.get(slot).account);
         account.balances.add(asset, amount).ok()?;
         let supply = self.supply_mut(asset);
         supply.received = supply.received.checked_add(amount)?;
@@ -244,7 +245,7 @@ impl Ledger {
         assert_eq!(inbox.consumed, sequence, "credits are in sequence");
         inbox.consumed = sequence.checked_add(1)?;
         inbox.received.add(asset, amount).ok()?;
-        self.put(entry.to, account, journal);
+        self.put(slot, account, journal);
         journal.receipts.push(Receipt {
             subject: Subject::Credit {
                 source,
@@ -265,11 +266,16 @@ impl Ledger {
     ) {
         let id = transaction.id(&self.config().genesis);
         let sender = transaction.sender();
-        let executed = match self.executes(&sender, transaction, window) {
-            Ok(holding) => holding.executed_in(window),
+        let slot = match self.executes(&sender, transaction, window) {
+            Ok(slot) => slot,
             Err(refusal) => return journal.skipped.push((id, refusal)),
         };
-        let result = self.try_transaction(&id, &sender, transaction, executed);
+        let executed = self.accounts.get(slot).executed_in(window);
+        let result = if executed < self.config().account_window_limit {
+            self.try_transaction(&id, sender, slot, transaction)
+        } else {
+            Err(Failure::WindowLimit)
+        };
         let result = match result {
             Ok(changes) => {
                 self.apply_changes(changes, journal);
@@ -277,8 +283,7 @@ impl Ledger {
             }
             Err(failure) => ReceiptResult::Failed(failure),
         };
-        self.count_transaction(&sender, window, executed);
-        journal.touched.push(sender);
+        self.count_transaction(slot, window, executed);
         journal.receipts.push(Receipt {
             subject: Subject::Transaction(id),
             result,
@@ -290,24 +295,22 @@ impl Ledger {
     fn try_transaction(
         &self,
         id: &TransactionId,
-        sender: &AccountId,
+        sender: AccountId,
+        slot: Slot,
         transaction: &Transaction,
-        executed: u32,
     ) -> Result<Changes, Failure> {
-        if executed >= self.config().account_window_limit {
-            return Err(Failure::WindowLimit);
-        }
         catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             assert_ne!(self.panic_at_nonce, Some(transaction.nonce), "asked to");
-            Overlay::new(self).run(id, sender, &transaction.actions)
+            Overlay::new(self, sender, slot).run(id, &sender, &transaction.actions)
         }))
         .unwrap_or(Err(Failure::Internal))
     }
 
     fn apply_changes(&mut self, changes: Changes, journal: &mut Journal) {
-        for (id, account) in changes.accounts {
-            self.put(id, account, journal);
+        for Changed { id, slot, account } in changes.accounts {
+            let slot = slot.unwrap_or_else(|| self.accounts.find_or_create(id));
+            self.put(slot, account, journal);
         }
         for (destination, entry) in changes.sent {
             let supply = self.supply_mut(entry.asset);
@@ -327,8 +330,8 @@ impl Ledger {
     }
 
     /// The nonce advances whatever the outcome.
-    fn count_transaction(&mut self, sender: &AccountId, window: WindowNumber, executed: u32) {
-        let holding = self.accounts.get_mut(sender).expect("the sender exists");
+    fn count_transaction(&mut self, slot: Slot, window: WindowNumber, executed: u32) {
+        let holding = self.accounts.write(slot);
         let account = Arc::make_mut(&mut holding.account);
         account.nonce = account
             .nonce
@@ -336,18 +339,12 @@ impl Ledger {
             .expect("never 2^64 transactions");
         holding.window = window;
         holding.executed = executed.saturating_add(1);
-        if !core::mem::replace(&mut holding.dirty, true) {
-            self.dirty.push(*sender);
-        }
     }
 
     /// Writes an account and lets the supply follow.
-    fn put(&mut self, id: AccountId, account: Account, journal: &mut Journal) {
-        let holding = self.accounts.entry(id).or_default();
+    fn put(&mut self, slot: Slot, account: Account, journal: &mut Journal) {
+        let holding = self.accounts.write(slot);
         let old = core::mem::replace(&mut holding.account, Arc::new(account));
-        if !core::mem::replace(&mut holding.dirty, true) {
-            self.dirty.push(id);
-        }
         let new = holding.account.clone();
         if !self.follow(&old, &new) {
             journal.broke(Broken::Recount {
@@ -356,7 +353,6 @@ impl Ledger {
                 counted: u128::MAX,
             });
         }
-        journal.touched.push(id);
     }
 
     fn follow(&mut self, old: &Account, new: &Account) -> bool {
@@ -384,11 +380,10 @@ impl Ledger {
     ) -> Outcome {
         let receipts_root = RECEIPTS.root_of(&journal.receipts);
         let mut hasher = Hasher::new("lockstep/effects").value(&(height, window, record, seal));
-        journal.touched.sort_unstable();
-        journal.touched.dedup();
-        Compact(journal.touched.len() as u64).encode_to(&mut hasher);
-        for id in &journal.touched {
-            let record = self.accounts[id].record();
+        let touched = self.accounts.take_touched();
+        Compact(touched.len() as u64).encode_to(&mut hasher);
+        for (id, slot) in touched {
+            let record = self.accounts.get(slot).record();
             hasher = hasher.bytes(id.as_bytes()).bytes(&record);
             let write = Write::put(Column::Accounts, *id.as_bytes(), record);
             journal.writes.push(write);
@@ -533,7 +528,8 @@ mod tests {
         let mut richer = ledger.account(&id).cloned().unwrap();
         richer.balances.add(AssetId::NATIVE, 1).unwrap();
         let mut journal = Journal::default();
-        ledger.put(id, richer, &mut journal);
+        let slot = ledger.accounts.find(&id).unwrap();
+        ledger.put(slot, richer, &mut journal);
         let (height, window) = (Height::new(1), WindowNumber::new(1));
         let outcome = ledger.finish_block(height, window, None, None, journal);
         assert!(matches!(outcome.broken, Some(Broken::Conservation { .. })));

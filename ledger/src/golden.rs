@@ -107,7 +107,6 @@ generate! {
         account: Arc::new(r.make()),
         window: r.make(),
         executed: r.make(),
-        dirty: false,
     };
     Subject: |r| match r.below(2) {
         0 => Subject::Transaction(r.make()),

@@ -9,6 +9,7 @@ use lockstep_types::{
 };
 
 use crate::account::{Account, Holding};
+use crate::accounts::Accounts;
 use crate::bundle::{Bundle, BundleProof, MAX_BUNDLE_ENTRIES};
 use crate::inbox::Inbox;
 use crate::merkle::Trie;
@@ -50,7 +51,7 @@ pub struct Ledger {
     config: LedgerConfig,
     pub(crate) height: Height,
     pub(crate) digest: EffectsDigest,
-    pub(crate) accounts: BTreeMap<AccountId, Holding>,
+    pub(crate) accounts: Accounts,
     pub(crate) supplies: BTreeMap<AssetId, Supply>,
     pub(crate) peers: BTreeMap<ShardId, Peer>,
     /// The newest seal of ours that a record names.
@@ -59,9 +60,8 @@ pub struct Ledger {
     pub(crate) sealed_outboxes: BTreeMap<WindowNumber, SealedOutbox>,
     /// Seals whose state is still readable, from the recorded one on.
     pub(crate) committed: BTreeMap<WindowNumber, Committed>,
-    /// The newest trie, and the accounts written since.
+    /// The trie of the newest finished seal.
     pub(crate) trie: Trie,
-    pub(crate) dirty: Vec<AccountId>,
     pub(crate) unfinished: Option<Unfinished>,
     /// Makes the transaction with this nonce panic, for the test of the unwind boundary.
     #[cfg(test)]
@@ -83,7 +83,7 @@ impl Ledger {
             let mut account = ledger.account(id).cloned().unwrap_or_default();
             let added = account.balances.add(*asset, *amount);
             added.expect("allocations are within MAX_SUPPLY");
-            ledger.accounts.insert(*id, Holding::new(account));
+            ledger.accounts.restore(*id, Holding::new(account));
             let supply = ledger.supply_mut(*asset);
             supply.genesis += amount;
             supply.balances += amount;
@@ -103,14 +103,13 @@ impl Ledger {
             config,
             height: Height::ZERO,
             digest: EffectsDigest::ZERO,
-            accounts: BTreeMap::new(),
+            accounts: Accounts::default(),
             supplies: BTreeMap::new(),
             peers: BTreeMap::new(),
             recorded: None,
             sealed_outboxes: BTreeMap::new(),
             committed: BTreeMap::new(),
             trie: Trie::default(),
-            dirty: Vec::new(),
             unfinished: None,
             #[cfg(test)]
             panic_at_nonce: None,
@@ -120,8 +119,7 @@ impl Ledger {
     /// Commits every account anew.
     pub(crate) fn rebuild_trie(&mut self) {
         let accounts = self.accounts.iter();
-        self.trie = Trie::default().updated(accounts.map(|(id, h)| (*id, h.account.clone())));
-        self.dirty.clear();
+        self.trie = Trie::default().updated(accounts.map(|(id, h)| (id, h.account.clone())));
     }
 
     /// What it was made with.
@@ -141,11 +139,8 @@ impl Ledger {
 
     /// An account, if it exists.
     pub fn account(&self, id: &AccountId) -> Option<&Account> {
-        self.holding(id).map(|holding| &*holding.account)
-    }
-
-    pub(crate) fn holding(&self, id: &AccountId) -> Option<&Holding> {
-        self.accounts.get(id)
+        let slot = self.accounts.find(id)?;
+        Some(&self.accounts.get(slot).account)
     }
 
     /// How many accounts there are.
@@ -257,17 +252,15 @@ impl Ledger {
     pub fn recount(&self) -> Result<(), Broken> {
         let assets: BTreeSet<AssetId> = self
             .accounts
-            .values()
-            .flat_map(|holding| holding.account.balances.iter())
+            .iter()
+            .flat_map(|(_, holding)| holding.account.balances.iter())
             .map(|(asset, _)| asset)
             .chain(self.supplies.keys().copied())
             .collect();
         for asset in assets {
             let kept = self.supplies.get(&asset).copied().unwrap_or_default();
-            let held = self
-                .accounts
-                .values()
-                .map(|h| h.account.balances.get(asset));
+            let held = self.accounts.iter();
+            let held = held.map(|(_, holding)| holding.account.balances.get(asset));
             compare("balances", kept.balances, held)?;
             let sent = self.peers.values().map(|p| p.outbox.sent.get(asset));
             compare("amounts sent", kept.sent, sent)?;

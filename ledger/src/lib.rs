@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod account;
+mod accounts;
 mod admission;
 mod amounts;
 mod bundle;

@@ -6,6 +6,7 @@
 
 use lockstep_types::{AccountId, AssetId, ShardId, TransactionId};
 
+use crate::accounts::Slot;
 use crate::amounts::AmountError;
 use crate::outbox::OutboxEntry;
 use crate::{Account, Action, Failure, Ledger};
@@ -13,9 +14,17 @@ use crate::{Account, Action, Failure, Ledger};
 /// What a transaction changes.
 pub(crate) struct Changes {
     /// Accounts of this shard, as they become.
-    pub(crate) accounts: Vec<(AccountId, Account)>,
+    pub(crate) accounts: Vec<Changed>,
     /// New entries, in order.
     pub(crate) sent: Vec<(ShardId, OutboxEntry)>,
+}
+
+/// An account as a transaction leaves it.
+pub(crate) struct Changed {
+    pub(crate) id: AccountId,
+    /// Where it is, unless the transaction makes it.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) account: Account,
 }
 
 pub(crate) struct Overlay<'a> {
@@ -24,11 +33,17 @@ pub(crate) struct Overlay<'a> {
 }
 
 impl<'a> Overlay<'a> {
-    pub(crate) fn new(ledger: &'a Ledger) -> Self {
+    /// An overlay that holds the sender's account, which exists.
+    pub(crate) fn new(ledger: &'a Ledger, sender: AccountId, slot: Slot) -> Self {
+        let account = Account::clone(&ledger.accounts.get(slot).account);
         Overlay {
             ledger,
             changes: Changes {
-                accounts: Vec::new(),
+                accounts: vec![Changed {
+                    id: sender,
+                    slot: Some(slot),
+                    account,
+                }],
                 sent: Vec::new(),
             },
         }
@@ -41,7 +56,6 @@ impl<'a> Overlay<'a> {
         sender: &AccountId,
         actions: &[Action],
     ) -> Result<Changes, Failure> {
-        self.account(sender);
         for (index, action) in (0u8..).zip(actions) {
             match action {
                 Action::Transfer { to, asset, amount } => {
@@ -110,7 +124,7 @@ impl<'a> Overlay<'a> {
     /// Every account that the transaction touched must hold the minimum in the end.
     fn check_minimum(&self) -> Result<(), Failure> {
         let minimum = self.ledger.config().minimum_balance;
-        let poor = |(_, account): &(AccountId, Account)| account.native() < minimum;
+        let poor = |changed: &Changed| changed.account.native() < minimum;
         if self.changes.accounts.iter().any(poor) {
             return Err(Failure::BelowMinimum);
         }
@@ -120,12 +134,17 @@ impl<'a> Overlay<'a> {
     /// The account as the actions so far have left it.
     fn account(&mut self, id: &AccountId) -> &mut Account {
         let accounts = &mut self.changes.accounts;
-        let at = accounts.iter().position(|(known, _)| known == id);
+        let at = accounts.iter().position(|known| known.id == *id);
         let at = at.unwrap_or_else(|| {
-            let account = self.ledger.account(id).cloned().unwrap_or_default();
-            accounts.push((*id, account));
+            let slot = self.ledger.accounts.find(id);
+            let held = slot.map(|slot| &self.ledger.accounts.get(slot).account);
+            accounts.push(Changed {
+                id: *id,
+                slot,
+                account: held.map_or_else(Account::default, |held| Account::clone(held)),
+            });
             accounts.len() - 1
         });
-        &mut accounts[at].1
+        &mut accounts[at].account
     }
 }

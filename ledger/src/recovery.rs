@@ -54,7 +54,7 @@ impl Ledger {
                 .map_err(|_| LedgerError::Damaged("an account id"))?;
             let record: HoldingRecord = own(value, "an account")?;
             self.accounts
-                .insert(AccountId::new(id), Holding::from(record));
+                .restore(AccountId::new(id), Holding::from(record));
             Ok(())
         })
     }

@@ -135,7 +135,8 @@ impl Ledger {
             source: *source,
             consumed: peer.inbox.consumed,
         }));
-        let jobs = self.take_jobs();
+        let changes = self.accounts.take_dirty();
+        let jobs = self.trie.jobs(changes);
         self.unfinished = Some(Unfinished {
             seal: Seal {
                 window,
@@ -151,16 +152,6 @@ impl Ledger {
             jobs: jobs.len(),
         });
         PendingSeal { window, jobs }
-    }
-
-    fn take_jobs(&mut self) -> Vec<TrieJob> {
-        let dirty = core::mem::take(&mut self.dirty);
-        let changes = dirty.into_iter().map(|id| {
-            let holding = self.accounts.get_mut(&id).expect("accounts never vanish");
-            holding.dirty = false;
-            (id, holding.account.clone())
-        });
-        self.trie.jobs(changes)
     }
 
     /// Puts the results of a seal's jobs together. The writes belong to the state and follow those
