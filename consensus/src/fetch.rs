@@ -58,6 +58,7 @@ impl Fetch {
     }
 
     fn idle(&mut self) {
+        self.outstanding = None;
         self.next = None;
         self.hint = None;
         self.missed_since = None;
@@ -102,7 +103,9 @@ impl<A: Application> Replica<A> {
             return;
         };
         if let Some(outstanding) = self.fetch.outstanding {
-            if now < outstanding.deadline {
+            // A clock that was set back must not stretch the wait.
+            let latest = now.after(self.pacemaker.config().fetch);
+            if now < outstanding.deadline && outstanding.deadline <= latest {
                 self.fetch.wake_at = Some(outstanding.deadline);
                 return;
             }
@@ -121,6 +124,7 @@ impl<A: Application> Replica<A> {
             return;
         }
         let Some(peer) = self.whom_to_ask(&wanted) else {
+            self.fetch.wake_at = None; // a committee of one has nobody to ask
             return;
         };
         let above = self.committed().header().height.next();

@@ -142,6 +142,8 @@ impl<A: Application> Replica<A> {
         };
         let safety = start_safety(&context, config.me, signer, &recovered)?;
         let view = safety.record().view();
+        // A log that lost its end is shorter than the record says; positions rise all the same.
+        let position = recovered.log_end.max(safety.record().log_end.position);
         let mut replica = Replica {
             context,
             me: config.me,
@@ -156,7 +158,7 @@ impl<A: Application> Replica<A> {
             turned_down: None,
             proofs: VecDeque::new(),
             helped: BTreeMap::new(),
-            position: recovered.log_end,
+            position,
             held: Vec::new(),
             signed: Vec::new(),
             unsynced: VecDeque::new(),

@@ -943,6 +943,106 @@ fn a_restart_goes_on_from_whatever_its_host_has_dealt_with() {
 }
 
 #[test]
+fn f_silent_leaders_anywhere_do_not_stop_the_others() {
+    let size = 7;
+    for first in 0..size {
+        for second in first + 1..size {
+            let mut world = World::new(size);
+            world.crash(first);
+            world.crash(second);
+            for number in 0..3 {
+                world.submit(number);
+                world.run_ms(10_000);
+            }
+            for index in (0..size).filter(|index| ![first, second].contains(index)) {
+                let committed = world.replica(index).application().committed.len();
+                assert_eq!(committed, 3, "silent: {first} and {second}");
+            }
+        }
+    }
+}
+
+#[test]
+fn after_ten_minutes_without_a_quorum_commits_resume_within_five_seconds() {
+    let mut world = World::new(4);
+    world.crash(2);
+    world.crash(3);
+    world.submit(1);
+    world.run_ms(600_000);
+    world.restart(2);
+    world.submit_to(2, 1);
+    world.run_ms(5_000);
+    for index in [0, 1, 2] {
+        assert!(!world.commits[index].is_empty(), "{}", world.trace);
+    }
+}
+
+#[test]
+fn after_everybody_was_killed_nothing_is_lost_and_commits_resume_within_five_seconds() {
+    for kill_at in 0..60 {
+        let mut world = World::new(4);
+        world.sync = Duration::from_millis(3);
+        world.submit(1);
+        world.run_ms(80);
+        world.submit(2);
+        world.run_ms(kill_at);
+        let before: Vec<_> = world
+            .commits
+            .iter()
+            .max_by_key(|blocks| blocks.len())
+            .unwrap()
+            .clone();
+        (0..4).for_each(|index| world.crash(index));
+        (0..4).for_each(|index| world.restart(index));
+        (0..4).for_each(|index| world.submit_to(index, 3));
+        world.run_ms(5_000);
+        for index in 0..4 {
+            let after = &world.commits[index];
+            assert!(after.len() > before.len(), "killed at {kill_at}");
+            for (position, (_, block)) in before.iter().enumerate() {
+                assert_eq!(after[position].1.block(), block.block());
+            }
+        }
+        world.check_no_equivocation();
+    }
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_its_parents_waits_for_it() {
+    let mut world = World::lone(0);
+    let mut parent = world.root.clone();
+    let mut justify = world.root_qc();
+    for view in 1..4 {
+        let time = world.now.after(Duration::from_millis(300 + view));
+        let block = world.forge_block(view, &parent, &[1]);
+        let block = changed(&block, |header| header.time = time);
+        world.tell(
+            0,
+            block.header().proposer.get(),
+            proposal(&world, &block, &justify),
+        );
+        justify = world.forge_qc(&block);
+        parent = block;
+    }
+    world.tell(0, 1, certificates(justify, None));
+    world.submit(7);
+    assert!(
+        world
+            .said(0)
+            .iter()
+            .all(|message| message.kind() != "proposal")
+    );
+    world.run_ms(310);
+    assert!(
+        world
+            .said(0)
+            .iter()
+            .any(|message| message.kind() == "proposal")
+    );
+    assert!(world.refused.is_empty());
+}
+
+#[test]
 fn messages_from_outside_the_committee_are_refused() {
     let mut world = World::lone(0);
     let (_, qc) = first_block(&world);
