@@ -7,13 +7,20 @@
 //! claimed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod audit;
+pub mod cluster;
+pub mod compare;
+pub mod experiment;
 pub mod load;
 pub mod manifest;
 pub mod measure;
 pub mod model;
 pub mod plot;
 pub mod processes;
+pub mod progress;
 pub mod random;
 pub mod report;
+pub mod saturate;
 pub mod scenario;
 pub mod statistics;
+pub mod workload;
