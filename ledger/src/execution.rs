@@ -1,25 +1,19 @@
 //! Executing a block: the record it names, then the bundles it lists, then its transactions, then
 //! the seal. The result is a function of the ledger and the block alone.
-//!
-//! Breaks if: something that later execution depends on changes without being in
-//! [`Outcome::writes`]; a restart would then go another way.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use lockstep_types::{
-    AccountId, Digest, EffectsDigest, Hasher, Height, MerkleRoot, ShardId, TransactionId,
-    WindowNumber, hash,
-};
-use parity_scale_codec::{Compact, Encode};
 use std::sync::Arc;
 
+use lockstep_types::{
+    AccountId, Digest, EffectsDigest, Height, MerkleRoot, ShardId, TransactionId, WindowNumber,
+};
+use parity_scale_codec::Encode;
+
 use crate::accounts::Slot;
-use crate::history::BlockReceipts;
+use crate::effects::Journal;
 use crate::outbox::OutboxEntry;
 use crate::overlay::{Changed, Changes, Overlay};
-use crate::receipt::RECEIPTS;
-use crate::store::schema::{self, Head, PeerRecord};
+use crate::store::schema;
 use crate::{
     Account, Broken, Bundle, BundleError, CertifiedOutbox, Column, Failure, Ledger, PendingSeal,
     Receipt, ReceiptResult, Refusal, Subject, Transaction, Write,
@@ -98,23 +92,6 @@ pub enum BundleRefusal {
     /// Its proof does not hold.
     #[error(transparent)]
     Proof(#[from] BundleError),
-}
-
-/// What a block does, while it does it.
-#[derive(Default)]
-struct Journal {
-    peers: BTreeSet<ShardId>,
-    receipts: Vec<Receipt>,
-    writes: Vec<Write>,
-    skipped: Vec<(TransactionId, Refusal)>,
-    refused: Vec<(usize, BundleRefusal)>,
-    broken: Option<Broken>,
-}
-
-impl Journal {
-    fn broke(&mut self, broken: Broken) {
-        self.broken.get_or_insert(broken);
-    }
 }
 
 impl Ledger {
@@ -369,116 +346,28 @@ impl Ledger {
         });
         added && taken
     }
-
-    fn finish_block(
-        &mut self,
-        height: Height,
-        window: WindowNumber,
-        record: Option<&[CertifiedOutbox]>,
-        seal: Option<WindowNumber>,
-        mut journal: Journal,
-    ) -> Outcome {
-        let receipts_root = RECEIPTS.root_of(&journal.receipts);
-        let mut hasher = Hasher::new("lockstep/effects").value(&(height, window, record, seal));
-        let touched = self.accounts.take_touched();
-        Compact(touched.len() as u64).encode_to(&mut hasher);
-        for (id, slot) in touched {
-            let record = self.accounts.get(slot).record();
-            hasher = hasher.bytes(id.as_bytes()).bytes(&record);
-            let write = Write::put(Column::Accounts, *id.as_bytes(), record);
-            journal.writes.push(write);
-        }
-        Compact(journal.peers.len() as u64).encode_to(&mut hasher);
-        for peer in &journal.peers {
-            let state = &self.peers[peer];
-            hasher = hasher.value(&(state.outbox.leaf(*peer), state.inbox.consumed));
-            let record = PeerRecord::of(&state.outbox, &state.inbox).encode();
-            let write = Write::put(Column::Meta, schema::peer_key(*peer), record);
-            journal.writes.push(write);
-        }
-        for supply in self.supplies.values() {
-            hasher = hasher.value(supply);
-            if let Err(broken) = supply.check() {
-                journal.broken.get_or_insert(broken);
-            }
-        }
-        let effects = hasher.finish();
-        let previous = self.digest;
-        self.height = height;
-        self.digest = chain(&previous, &receipts_root, &effects);
-        let pending = seal.map(|window| self.begin_seal(window, &mut journal.writes));
-        self.write_block(previous, effects, &mut journal);
-        Outcome {
-            digest: self.digest,
-            receipts: journal.receipts,
-            receipts_root,
-            effects,
-            writes: journal.writes,
-            seal: pending,
-            skipped: journal.skipped,
-            refused: journal.refused,
-            broken: journal.broken,
-        }
-    }
-
-    /// The head, the receipts and where to find them.
-    fn write_block(&self, previous: EffectsDigest, effects: Digest, journal: &mut Journal) {
-        for (position, receipt) in (0u32..).zip(&journal.receipts) {
-            let key = schema::subject_key(&receipt.subject);
-            let place = (self.height, position).encode();
-            journal.writes.push(Write::put(Column::Index, key, place));
-        }
-        let receipts = BlockReceipts {
-            previous,
-            effects,
-            receipts: journal.receipts.clone(),
-        };
-        let key = schema::receipts_key(self.height);
-        let head = Head {
-            format: schema::FORMAT,
-            height: self.height,
-            digest: self.digest,
-            recorded: self.recorded,
-            supply: self.supply(),
-        };
-        journal.writes.extend([
-            Write::put(Column::Receipts, key, receipts.encode()),
-            Write::put(Column::Meta, schema::HEAD, head.encode()),
-        ]);
-    }
-}
-
-/// The digest at a height from the one before it.
-pub(crate) fn chain(
-    previous: &EffectsDigest,
-    receipts_root: &MerkleRoot,
-    effects: &Digest,
-) -> EffectsDigest {
-    EffectsDigest::new(hash(
-        "lockstep/executed",
-        &(previous, receipts_root, effects),
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Action, LedgerConfig};
+    use crate::{Action, LedgerConfig, RECOUNT_EVERY};
     use lockstep_types::{AssetId, GenesisHash, PublicKey, Signature};
+
+    const CONFIG: LedgerConfig = LedgerConfig {
+        genesis: GenesisHash::ZERO,
+        shard: ShardId::new(0),
+        shards: 1,
+        minimum_balance: 1,
+        account_window_limit: 9,
+        pair_cap: 9,
+    };
 
     #[test]
     fn a_panic_is_a_result_and_leaves_no_trace() {
         let key = PublicKey::new([2; 33]);
         let sender = AccountId::of(&key);
-        let config = LedgerConfig {
-            genesis: GenesisHash::ZERO,
-            shard: ShardId::new(0),
-            shards: 1,
-            minimum_balance: 1,
-            account_window_limit: 9,
-            pair_cap: 9,
-        };
-        let mut ledger = Ledger::genesis(config, &[(sender, AssetId::NATIVE, 100)]);
+        let mut ledger = Ledger::genesis(CONFIG, &[(sender, AssetId::NATIVE, 100)]);
         ledger.panic_at_nonce = Some(1);
         let transactions: Vec<_> = (0..3)
             .map(|nonce| Transaction {
@@ -516,15 +405,7 @@ mod tests {
     #[test]
     fn value_from_nowhere_is_noticed_in_the_same_block() {
         let id = AccountId::new([1; 20]);
-        let config = LedgerConfig {
-            genesis: GenesisHash::ZERO,
-            shard: ShardId::new(0),
-            shards: 1,
-            minimum_balance: 1,
-            account_window_limit: 9,
-            pair_cap: 9,
-        };
-        let mut ledger = Ledger::genesis(config, &[(id, AssetId::NATIVE, 100)]);
+        let mut ledger = Ledger::genesis(CONFIG, &[(id, AssetId::NATIVE, 100)]);
         let mut richer = ledger.account(&id).cloned().unwrap();
         richer.balances.add(AssetId::NATIVE, 1).unwrap();
         let mut journal = Journal::default();
@@ -533,5 +414,23 @@ mod tests {
         let (height, window) = (Height::new(1), WindowNumber::new(1));
         let outcome = ledger.finish_block(height, window, None, None, journal);
         assert!(matches!(outcome.broken, Some(Broken::Conservation { .. })));
+    }
+
+    #[test]
+    fn totals_that_are_wrong_together_are_noticed_at_the_next_count() {
+        let id = AccountId::new([1; 20]);
+        let sealed = |window| {
+            let mut ledger = Ledger::genesis(CONFIG, &[(id, AssetId::NATIVE, 100)]);
+            let supply = ledger.supply_mut(AssetId::NATIVE);
+            supply.balances += 1;
+            supply.received += 1;
+            let (height, window) = (Height::new(1), WindowNumber::new(window));
+            let journal = Journal::default();
+            let outcome = ledger.finish_block(height, window, None, Some(window), journal);
+            outcome.broken
+        };
+        assert_eq!(sealed(RECOUNT_EVERY + 1), None);
+        let broken = sealed(RECOUNT_EVERY);
+        assert!(matches!(broken, Some(Broken::Recount { .. })));
     }
 }

@@ -4,7 +4,7 @@
 use lockstep_types::{Digest, EffectsDigest, Height, MerkleRoot, TransactionId, codec};
 use parity_scale_codec::{Decode, Encode};
 
-use crate::execution::chain;
+use crate::effects::chain;
 use crate::merkle::{ProofError, RangeProof};
 use crate::receipt::RECEIPTS;
 use crate::recovery::scan;

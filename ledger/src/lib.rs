@@ -20,6 +20,7 @@ mod accounts;
 mod admission;
 mod amounts;
 mod bundle;
+mod effects;
 mod error;
 mod execution;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use account::Account;
 pub use admission::{MAX_NONCE_AHEAD, Refusal};
 pub use amounts::{Amount, AmountError, Amounts};
 pub use bundle::{Bundle, BundleError, BundleProof, MAX_BUNDLE_ENTRIES};
+pub use effects::RECOUNT_EVERY;
 pub use error::LedgerError;
 pub use execution::{BlockInput, BundleRefusal, Outcome};
 pub use history::{BlockReceipts, History, MAX_PROOF_STEPS, ReceiptProof, ReceiptStep};

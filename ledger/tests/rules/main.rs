@@ -5,5 +5,8 @@
 mod bench;
 mod crossing;
 mod execution;
+mod mutations;
 mod proofs;
+#[path = "../model/random.rs"]
+mod random;
 mod recovery;
