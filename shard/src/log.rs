@@ -9,7 +9,7 @@
 //! records  number (8, BE)                    → CertifiedRecord
 //! bundles  digest (32)                       → Bundle
 //! meta     'A'                               → Anchor: the newest block whose effects are stored
-//!          'K'                               → our newest Checkpoint (state part)
+//!          'K' window mod 4                  → our newest Checkpoints (state part)
 //! ```
 //!
 //! The log part is written and synced before the messages that rest on it; the state part follows
@@ -33,7 +33,11 @@ const BLOCK: u8 = b'b';
 const COMMITTED: u8 = b'c';
 const PROOF: u8 = b'p';
 const ANCHOR: &[u8] = b"A";
-const CHECKPOINT: &[u8] = b"K";
+const CHECKPOINT: u8 = b'K';
+
+/// Checkpoints kept. A shard seals at most depth windows (at most two) beyond the last record, and
+/// each of their checkpoints may still have to be sent again.
+const CHECKPOINTS_KEPT: u64 = 4;
 
 /// Records read back at a start: those whose certified roots bundles may still be proven against.
 const RECORDS_READ: u64 = 2 * lockstep_ledger::MAX_CERTIFIED_ROOTS as u64;
@@ -99,15 +103,26 @@ pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, place: &P) -> Write {
     Write::put(Column::Meta, ANCHOR, (link, place).encode())
 }
 
-/// The state part of a seal: what there is to sign, should a crash come before it is sent.
-pub(crate) fn write_checkpoint(checkpoint: &Checkpoint) -> Write {
-    Write::put(Column::Meta, CHECKPOINT, checkpoint.encode())
+fn checkpoint_key(window: u64) -> [u8; 2] {
+    let slot = u8::try_from(window % CHECKPOINTS_KEPT).expect("a small remainder");
+    [CHECKPOINT, slot]
 }
 
-/// Our newest checkpoint.
-pub(crate) fn read_checkpoint(store: &dyn Store) -> Result<Option<Checkpoint>, Fatal> {
-    let bytes = store.get(Column::Meta, CHECKPOINT)?;
-    bytes.map(|bytes| own(&bytes, "the checkpoint")).transpose()
+/// The state part of a seal: what there is to sign, should a crash come before a record names it.
+pub(crate) fn write_checkpoint(checkpoint: &Checkpoint) -> Write {
+    let key = checkpoint_key(checkpoint.window().get());
+    Write::put(Column::Meta, key, checkpoint.encode())
+}
+
+/// Our newest checkpoints.
+pub(crate) fn read_checkpoints(store: &dyn Store) -> Result<Vec<Checkpoint>, Fatal> {
+    let mut checkpoints = Vec::new();
+    for slot in 0..CHECKPOINTS_KEPT {
+        if let Some(bytes) = store.get(Column::Meta, &checkpoint_key(slot))? {
+            checkpoints.push(own(&bytes, "a checkpoint")?);
+        }
+    }
+    Ok(checkpoints)
 }
 
 fn own<T: DecodeAll>(bytes: &[u8], what: &str) -> Result<T, Fatal> {

@@ -71,7 +71,9 @@ pub struct ShardMember {
     waiting: VecDeque<CommittedBlock>,
     /// Digests that committed headers name and execution has not reached.
     claims: BTreeMap<Height, EffectsDigest>,
-    checkpoint: Option<(CheckpointVote, Time)>,
+    /// Our checkpoints that no applied record can hold, and when each is sent again. The beacon
+    /// needs them one by one: a later one does not stand for an earlier.
+    checkpoints: BTreeMap<WindowNumber, (CheckpointVote, Time)>,
     asked: BTreeMap<Want, Asked>,
 }
 
@@ -122,14 +124,15 @@ impl ShardMember {
             chain.bundles.add(bundle.clone());
             chain.bundles.add_listed(bundle);
         }
-        let checkpoint = log::read_checkpoint(store)?
+        let checkpoints = log::read_checkpoints(store)?
+            .into_iter()
             .filter(|checkpoint| checkpoint.window() > found.place.window.record)
             .map(|checkpoint| {
-                (
-                    CheckpointVote::sign(&genesis, &*signer, me, checkpoint),
-                    Time::ZERO,
-                )
-            });
+                let window = checkpoint.window();
+                let vote = CheckpointVote::sign(&genesis, &*signer, me, checkpoint);
+                (window, (vote, Time::ZERO))
+            })
+            .collect();
         let config = consensus::Config {
             domain: genesis.domain(committee),
             committee: genesis.committee(committee).clone(),
@@ -156,7 +159,7 @@ impl ShardMember {
             position: found.log_end,
             waiting: VecDeque::new(),
             claims: BTreeMap::new(),
-            checkpoint,
+            checkpoints,
             asked: BTreeMap::new(),
         })
     }
@@ -170,7 +173,7 @@ impl ShardMember {
         self.absorb(now, parts, &mut ready);
         self.hand_over(&mut ready);
         self.fetch(now, &mut ready);
-        self.resend_checkpoint(now, &mut ready);
+        self.resend_checkpoints(now, &mut ready);
         self.set_wake(now, &mut ready);
         ready.position = ready.position.max(if ready.needs_sync() {
             self.position
@@ -317,7 +320,9 @@ impl ShardMember {
         self.log(ready, write_proof(proof));
         let vote = CheckpointVote::sign(&self.genesis, &*self.signer, self.me, checkpoint);
         self.send_checkpoint(&vote, ready);
-        self.checkpoint = Some((vote, now.after(CHECKPOINT_RESEND)));
+        let again = now.after(CHECKPOINT_RESEND);
+        self.checkpoints
+            .insert(vote.checkpoint.window(), (vote, again));
     }
 
     fn send_checkpoint(&self, vote: &CheckpointVote, ready: &mut Ready) {
@@ -331,21 +336,24 @@ impl ShardMember {
         }
     }
 
-    fn resend_checkpoint(&mut self, now: Time, ready: &mut Ready) {
+    fn resend_checkpoints(&mut self, now: Time, ready: &mut Ready) {
         let committed = self.replica.committed().id();
         let applied = self
             .replica
             .application()
             .place(&committed)
             .map(|p| p.window.record);
-        let Some((vote, due)) = &mut self.checkpoint else {
-            return;
-        };
-        if applied.is_some_and(|applied| vote.checkpoint.window() <= applied) {
-            self.checkpoint = None;
-        } else if now >= *due {
-            *due = now.after(CHECKPOINT_RESEND);
-            let vote = vote.clone();
+        if let Some(applied) = applied {
+            self.checkpoints = self.checkpoints.split_off(&applied.next());
+        }
+        let mut again = Vec::new();
+        for (vote, due) in self.checkpoints.values_mut() {
+            if now >= *due {
+                *due = now.after(CHECKPOINT_RESEND);
+                again.push(vote.clone());
+            }
+        }
+        for vote in again {
             self.send_checkpoint(&vote, ready);
         }
     }
@@ -622,7 +630,7 @@ impl ShardMember {
             .due_at(&tip)
             .filter(|due| *due > now);
         let asked = self.asked.values().map(|asked| asked.next);
-        let checkpoint = self.checkpoint.as_ref().map(|(_, due)| *due);
+        let checkpoints = self.checkpoints.values().map(|(_, due)| *due);
         let committed = self.replica.committed().id();
         // The moment at which a late record or late entries are asked for.
         let pull = self.replica.application().place(&committed).map(|place| {
@@ -636,7 +644,7 @@ impl ShardMember {
         ready.wake_at = asked
             .chain(ready.wake_at)
             .chain(due)
-            .chain(checkpoint)
+            .chain(checkpoints)
             .chain(self.mempool.pack_at())
             .chain(pull.filter(|pull| *pull > now))
             .min();
