@@ -1,8 +1,9 @@
 # The table of contents: every target is a line that a person could type.
 CARGO ?= cargo
 SEEDS ?= 500
+KILLS ?= 20
 
-.PHONY: help setup build demo test lint sim bench docs clean
+.PHONY: help setup build demo test lint sim soak bench docs clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +27,9 @@ lint: setup ## formats and lints, as CI does
 
 sim: ## SEEDS=N simulated networks with faults
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin lockstep-sim -- --seeds $(SEEDS)
+
+soak: setup ## KILLS=N kill -9 of validators under load
+	$(CARGO) test --release --locked -p lockstep-tests --test it -- kill --kills $(KILLS)
 
 bench: setup ## micro-benchmarks
 	$(CARGO) bench --locked -p lockstep-bench

@@ -13,16 +13,50 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("genesis", &["types"]),
     ("shard", &["types", "genesis", "consensus", "ledger"]),
     ("sim", &["types", "genesis", "consensus", "ledger", "shard"]),
-    ("client", &["types", "genesis", "consensus", "ledger", "shard"]),
-    ("node", &["types", "genesis", "consensus", "ledger", "shard", "client"]),
+    (
+        "client",
+        &["types", "genesis", "consensus", "ledger", "shard"],
+    ),
+    (
+        "node",
+        &["types", "genesis", "consensus", "ledger", "shard", "client"],
+    ),
     (
         "bench",
-        &["types", "genesis", "consensus", "ledger", "shard", "sim", "client", "node"],
+        &[
+            "types",
+            "genesis",
+            "consensus",
+            "ledger",
+            "shard",
+            "sim",
+            "client",
+            "node",
+        ],
     ),
-    ("tests", &["types", "genesis", "consensus", "ledger", "shard", "sim", "client", "node"]),
+    (
+        "tests",
+        &[
+            "types",
+            "genesis",
+            "consensus",
+            "ledger",
+            "shard",
+            "sim",
+            "client",
+            "node",
+        ],
+    ),
 ];
 
-const PURE: [&str; 6] = ["consensus/types", "consensus", "ledger", "genesis", "shard", "sim"];
+const PURE: [&str; 6] = [
+    "consensus/types",
+    "consensus",
+    "ledger",
+    "genesis",
+    "shard",
+    "sim",
+];
 
 /// Words that have no place in a pure crate. `sim/src/main.rs` is a program around the library and
 /// may use threads and the clock; `ledger/src/store/rocks.rs` is behind a feature.
@@ -41,7 +75,11 @@ const FORBIDDEN: [&str; 12] = [
     "HashSet",
 ];
 
-const EXEMPT: [&str; 3] = ["sim/src/main.rs", "sim/src/bin", "ledger/src/store/rocks.rs"];
+const EXEMPT: [&str; 3] = [
+    "sim/src/main.rs",
+    "sim/src/bin",
+    "ledger/src/store/rocks.rs",
+];
 
 /// Files that may wrap a value as verified without running its checks, each for the reason that
 /// its comment at the place gives.
@@ -54,7 +92,10 @@ const MAY_VOUCH: [&str; 5] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -72,7 +113,9 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
 fn code_of(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -81,7 +124,10 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     rust_files(&root.join(folder).join("src"), &mut files);
     let name = |path: &PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
-    files.iter().map(|path| (name(path), code_of(path))).collect()
+    files
+        .iter()
+        .map(|path| (name(path), code_of(path)))
+        .collect()
 }
 
 #[test]
@@ -97,7 +143,10 @@ fn crates_import_only_what_the_table_allows() {
             .collect();
         let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
         let extra: Vec<_> = ours.difference(&allowed).collect();
-        assert!(extra.is_empty(), "{folder} imports {extra:?}, which the table does not allow");
+        assert!(
+            extra.is_empty(),
+            "{folder} imports {extra:?}, which the table does not allow"
+        );
     }
 }
 
@@ -109,7 +158,10 @@ fn pure_crates_have_no_clock_thread_socket_or_random_order() {
                 continue;
             }
             for word in FORBIDDEN {
-                assert!(!code.contains(word), "{name} says {word}, which has no place there");
+                assert!(
+                    !code.contains(word),
+                    "{name} says {word}, which has no place there"
+                );
             }
         }
     }
@@ -120,10 +172,21 @@ fn pure_crates_build_without_cpp() {
     for folder in PURE {
         let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
-        let default = manifest.get("features").and_then(|features| features.get("default"));
-        assert!(default.is_none(), "{folder} switches something on by default");
-        let Some(rocksdb) = manifest["dependencies"].get("rocksdb") else { continue };
-        assert_eq!(rocksdb["optional"].as_bool(), Some(true), "{folder} always needs RocksDB");
+        let default = manifest
+            .get("features")
+            .and_then(|features| features.get("default"));
+        assert!(
+            default.is_none(),
+            "{folder} switches something on by default"
+        );
+        let Some(rocksdb) = manifest["dependencies"].get("rocksdb") else {
+            continue;
+        };
+        assert_eq!(
+            rocksdb["optional"].as_bool(),
+            Some(true),
+            "{folder} always needs RocksDB"
+        );
     }
 }
 
@@ -135,7 +198,10 @@ fn values_are_vouched_for_in_few_places() {
         }
         for (name, code) in sources(folder) {
             let may = MAY_VOUCH.iter().any(|place| name.starts_with(place));
-            assert!(may || !code.contains("Verified::vouch"), "{name} vouches for a value");
+            assert!(
+                may || !code.contains("Verified::vouch"),
+                "{name} vouches for a value"
+            );
         }
     }
 }
@@ -146,19 +212,29 @@ fn links_in_documents_lead_somewhere() {
     let mut documents = vec![root.clone(), root.join("docs"), root.join("docs/decisions")];
     documents.extend(ARROWS.iter().map(|(folder, _)| root.join(folder)));
     for folder in documents {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.extension().is_none_or(|extension| extension != "md") {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            for link in text
+                .split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next())
+            {
                 let target = link.split('#').next().unwrap();
                 let elsewhere = link.contains("://") || link.starts_with("mailto:");
                 if target.is_empty() || elsewhere {
                     continue;
                 }
-                assert!(folder.join(target).exists(), "{}: no {target}", path.display());
+                assert!(
+                    folder.join(target).exists(),
+                    "{}: no {target}",
+                    path.display()
+                );
             }
         }
     }

@@ -1,0 +1,150 @@
+//! A development network under test.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use lockstep_client::{Client, rpc};
+use lockstep_genesis::{DevelopmentSpec, Limits};
+use lockstep_node::cluster::{Cluster, ClusterSpec};
+use lockstep_types::{CommitteeId, ShardId, Time};
+
+/// How long one call may take.
+pub(crate) const CALL: Duration = Duration::from_secs(2);
+
+/// A running network and its files.
+pub(crate) struct Network {
+    pub(crate) cluster: Cluster,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    _files: tempfile::TempDir,
+}
+
+impl Network {
+    /// Two shards of four and a beacon of four, ready.
+    pub(crate) fn start(processes: bool, accounts: u32) -> anyhow::Result<Self> {
+        let files = tempfile::tempdir()?;
+        let shape = DevelopmentSpec {
+            interval: Duration::from_millis(500),
+            depth: 0,
+            accounts,
+            limits: Limits {
+                account_window_limit: 100_000,
+                ..Limits::default()
+            },
+            time: Time::ZERO,
+            ..DevelopmentSpec::default()
+        };
+        let mut spec = ClusterSpec::new(shape, files.path().join("network"));
+        spec.processes = processes;
+        spec.log = "warn".to_owned();
+        let cluster = Cluster::start(spec).map_err(|stop| anyhow::anyhow!("{stop}"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let network = Network {
+            cluster,
+            runtime,
+            _files: files,
+        };
+        network.wait(Duration::from_secs(30), "a first barrier", |status| {
+            status.record >= 1
+        })?;
+        Ok(network)
+    }
+
+    /// The validators of one committee, by their position in the cluster.
+    pub(crate) fn members(&self, committee: CommitteeId) -> Vec<usize> {
+        let places = self.cluster.places().iter().enumerate();
+        places
+            .filter(|(_, place)| place.committee == committee)
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// A client of the validators of a shard.
+    pub(crate) fn client(&self, shard: u16) -> anyhow::Result<Client> {
+        let urls = self.cluster.urls(CommitteeId::Shard(ShardId::new(shard)));
+        Ok(Client::new(&urls, CALL)?)
+    }
+
+    /// How one validator's replica stands; none while it does not answer.
+    pub(crate) fn status(&self, index: usize) -> Option<rpc::ReplicaStatus> {
+        let client = Client::new(&[self.cluster.places()[index].url()], CALL).ok()?;
+        self.runtime
+            .block_on(client.status())
+            .ok()?
+            .replicas
+            .into_iter()
+            .next()
+    }
+
+    /// Waits until every validator's status satisfies `done`.
+    pub(crate) fn wait(
+        &self,
+        patience: Duration,
+        what: &str,
+        done: impl Fn(&rpc::ReplicaStatus) -> bool,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        for index in 0..self.cluster.places().len() {
+            self.wait_for(
+                index,
+                patience.saturating_sub(started.elapsed()),
+                what,
+                &done,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Waits until one validator's status satisfies `done`; returns how long it took.
+    pub(crate) fn wait_for(
+        &self,
+        index: usize,
+        patience: Duration,
+        what: &str,
+        done: impl Fn(&rpc::ReplicaStatus) -> bool,
+    ) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        loop {
+            let status = self.status(index);
+            if status.as_ref().is_some_and(&done) {
+                return Ok(started.elapsed());
+            }
+            if started.elapsed() > patience {
+                let name = &self.cluster.places()[index].name;
+                bail!("{name}: no {what} within {patience:?}; it stands at {status:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The highest committed height of a committee, as its members say.
+    pub(crate) fn height(&self, committee: CommitteeId) -> u64 {
+        let members = self.members(committee);
+        members
+            .iter()
+            .filter_map(|index| self.status(*index))
+            .map(|s| s.height)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Is what all shards hold, and what is on its way between them, what genesis gave?
+    pub(crate) fn check_supply(&self) -> anyhow::Result<()> {
+        let (mut held, mut given, mut sent, mut received) = (0u128, 0u128, 0u128, 0u128);
+        for shard in 0..self.cluster.genesis().shard_count() {
+            let supply = self.runtime.block_on(self.client(shard)?.supply())?;
+            let native = supply.assets.first().context("the native asset")?;
+            held += native.balances + native.escrow;
+            given += native.genesis;
+            sent += native.sent;
+            received += native.received;
+        }
+        anyhow::ensure!(
+            held + sent == given + received,
+            "held {held}, in flight {sent} - {received}, genesis gave {given}"
+        );
+        Ok(())
+    }
+}
