@@ -394,7 +394,14 @@ impl Backend for Answers {
 
     fn status(&self) -> Status {
         let status = self.shared.status();
-        let (_, time) = self.shared.newest();
+        let (_, mut time) = self.shared.newest();
+        if self.execution.is_none() {
+            // The beacon executes nothing; its newest block is in the store.
+            let archive = Archive::new(self.store.as_ref());
+            if let Ok(Some(link)) = archive.block(status.committed) {
+                time = link.block.header().time;
+            }
+        }
         let small = |number: usize| u8::try_from(number).expect("at most 64 members");
         let sealed = if self.seat.committee.shard().is_some() && status.sealed {
             status.window

@@ -61,6 +61,8 @@ pub struct ClusterSpec {
     pub verifiers: usize,
     /// What is logged.
     pub log: String,
+    /// The executable of the validators' processes; none: this very one.
+    pub program: Option<PathBuf>,
 }
 
 impl ClusterSpec {
@@ -73,6 +75,7 @@ impl ClusterSpec {
             base_port: DEFAULT_BASE,
             verifiers: 0,
             log: "info".to_owned(),
+            program: None,
         }
     }
 }
@@ -203,7 +206,11 @@ impl Cluster {
             .append(true)
             .open(log)
             .map_err(failed)?;
-        Command::new(std::env::current_exe().map_err(failed)?)
+        let program = match &self.spec.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(failed)?,
+        };
+        Command::new(program)
             .env(CHILD_HOME, place.home.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

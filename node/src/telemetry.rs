@@ -16,10 +16,19 @@ use crate::config::LogSection;
 /// A filter that cannot be read, or a log file that cannot be made.
 pub fn start(section: &LogSection, file: Option<&Path>) -> Result<(), String> {
     let text = std::env::var("LOCKSTEP_LOG").unwrap_or_else(|_| section.filter.clone());
-    let filter = EnvFilter::try_new(&text).map_err(|error| {
+    // The libraries' own news is for those who ask for it by name.
+    let quiet = if text.contains("libp2p") {
+        text.clone()
+    } else {
+        format!("{text},libp2p_swarm=warn,libp2p_gossipsub=error")
+    };
+    let filter = EnvFilter::try_new(&quiet).map_err(|error| {
         format!("log.filter {text:?}: {error}\n  help: as in info,lockstep_node=debug")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // Thread names say which validator of the process speaks.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_thread_names(true);
     // An error means that logging has started before, which is all we want.
     let _ = match file {
         Some(path) => {

@@ -21,7 +21,7 @@ use lockstep_shard::{
     Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, anchor_of,
     has_block,
 };
-use lockstep_types::{CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier};
+use lockstep_types::{Blame, CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier};
 use tokio::runtime::Handle;
 
 use crate::answers::{Answers, client_room};
@@ -43,7 +43,7 @@ use crate::shared::Shared;
 use crate::storage::Storage;
 use crate::verify::VerifyPool;
 
-/// Blocks handed to execution again at a start are found by stepping with nothing new.
+/// How long answers in the making may hold the files when a validator stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the validators of one process share: threads for sockets and for signatures.
@@ -366,7 +366,7 @@ impl Intake {
                 };
                 let intake = self.clone();
                 self.pool.submit(class, move || {
-                    if let Some(message) = intake.check(from, &bytes, Some(class)) {
+                    if let Ok(message) = intake.check(from, &bytes, Some(class)) {
                         let input = Input::Received { from, message };
                         let room = Room::Peer { _slot: slot };
                         intake.inbox.push(urgency(class), input, room);
@@ -385,15 +385,16 @@ impl Intake {
                 };
                 let intake = self.clone();
                 self.pool.submit(Class::Data, move || {
-                    let message = intake.check(from, &bytes, None);
-                    let verdict = match message {
-                        Some(_) => Verdict::Accept,
-                        None => Verdict::Reject,
+                    let checked = intake.check(from, &bytes, None);
+                    let verdict = match &checked {
+                        Ok(_) => Verdict::Accept,
+                        Err(Blame::Sender) => Verdict::Reject,
+                        Err(Blame::Nobody) => Verdict::Ignore,
                     };
                     if let Some(network) = intake.network.get() {
                         network.judge(receipt, verdict);
                     }
-                    if let Some(message) = message {
+                    if let Ok(message) = checked {
                         let input = Input::Received { from, message };
                         let room = Room::Peer { _slot: slot };
                         intake.inbox.push(Urgency::Data, input, room);
@@ -405,39 +406,47 @@ impl Intake {
 
     /// Reads and checks a message. `stream` is the class of the stream it came by; gossip carries
     /// batches only.
-    fn check(&self, from: Peer, bytes: &[u8], stream: Option<Class>) -> Option<Verified<Message>> {
-        let checked = Message::from_bytes(bytes).and_then(|message| {
+    fn check(
+        &self,
+        from: Peer,
+        bytes: &[u8],
+        stream: Option<Class>,
+    ) -> Result<Verified<Message>, Blame> {
+        let message = Message::from_bytes(bytes).and_then(|message| {
             let expected = match (&message, stream) {
                 (Message::Batch(_), None) => true,
                 (_, None) => false,
                 (message, Some(stream)) => class(message.class()) == stream,
             };
-            if !expected {
-                return Err(Rejection::Inconsistent("a message on the wrong stream"));
+            if expected {
+                Ok(message)
+            } else {
+                Err(Rejection::Inconsistent("a message on the wrong stream"))
             }
-            if let Message::Consensus(consensus) = &message {
-                let horizon = self.horizon.lock().expect("no holder of this lock panics");
-                if consensus.is_stale(&horizon) {
-                    return Ok(None);
-                }
-            }
-            self.verifier.check(message, &self.context).map(Some)
         });
-        match checked {
-            Ok(message) => message,
-            Err(rejection) => {
-                if let Some(metrics) = self.metrics.get() {
-                    metrics.rejected.inc();
-                }
-                tracing::warn!(
-                    committee = %from.committee,
-                    member = %from.member,
-                    %rejection,
-                    "message rejected"
-                );
-                None
+        if let Ok(Message::Consensus(consensus)) = &message {
+            let horizon = self.horizon.lock().expect("no holder of this lock panics");
+            if consensus.is_stale(&horizon) {
+                return Err(Blame::Nobody);
             }
         }
+        message
+            .and_then(|message| self.verifier.check(message, &self.context))
+            .map_err(|rejection| self.rejected(from, &rejection))
+    }
+
+    fn rejected(&self, from: Peer, rejection: &Rejection) -> Blame {
+        let blame = rejection.blame();
+        let Peer { committee, member } = from;
+        if blame == Blame::Nobody {
+            tracing::debug!(%committee, %member, %rejection, "message of no use");
+        } else {
+            if let Some(metrics) = self.metrics.get() {
+                metrics.rejected.inc();
+            }
+            tracing::warn!(%committee, %member, %rejection, "message rejected");
+        }
+        blame
     }
 }
 
