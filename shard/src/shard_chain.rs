@@ -216,7 +216,21 @@ impl ShardChain {
             let place = self.place_of(&id);
             self.nodes.get_mut(&id).expect("listed above").place = place;
         }
+        self.want_record();
         self.settle();
+    }
+
+    /// The lowest record without which the place of some block cannot be told. A replica that was
+    /// away may lack several; undecided blocks name them one after the other.
+    fn want_record(&mut self) {
+        let missing = self.nodes.values().filter(|node| node.place.is_none());
+        let missing = missing.filter_map(|node| {
+            let parent = self.place(&node.parent)?;
+            let number = node.payload.record?.number;
+            let held = self.bundles.record(number).is_some();
+            (number.follows(parent.window.record) && !held).then_some(number)
+        });
+        self.wanted.record = missing.chain(self.wanted.record).min();
     }
 
     /// Draws the consequences of committed blocks whose places can be told.
@@ -585,10 +599,14 @@ impl Application for ShardChain {
         };
         self.nodes.insert(block.id(), node);
         let place = self.place_of(&block.id());
+        let unknown = place.is_none();
         self.nodes
             .get_mut(&block.id())
             .expect("inserted above")
             .place = place;
+        if unknown {
+            self.want_record();
+        }
     }
 
     fn check(&mut self, _now: Time, block: &Block) -> Check {
