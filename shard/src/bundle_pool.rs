@@ -35,7 +35,9 @@ pub struct BundlePool {
     records: BTreeMap<WindowNumber, Arc<CertifiedRecord>>,
     certified: BTreeMap<ShardId, BTreeMap<WindowNumber, Certified>>,
     unproven: VecDeque<Arc<Bundle>>,
-    proven: BTreeMap<ShardId, BTreeMap<u64, (Digest, Arc<Bundle>)>>,
+    /// By the first entry and the window of the root. A range may be held under several roots: an
+    /// old one may age out before the range is credited, a new one may not be applied yet.
+    proven: BTreeMap<ShardId, BTreeMap<(u64, WindowNumber), (Digest, Arc<Bundle>)>>,
     /// Bundles that undecided or unexecuted blocks list, by digest.
     by_digest: BTreeMap<Digest, Arc<Bundle>>,
 }
@@ -98,17 +100,24 @@ impl BundlePool {
             return None;
         };
         let proven = self.proven.entry(bundle.source).or_default();
+        let key = (bundle.from, bundle.window);
         let longer = proven
-            .get(&bundle.from)
+            .get(&key)
             .is_none_or(|(_, held)| held.to() < bundle.to());
-        if !longer || proven.len() >= MAX_PROVEN_PER_SOURCE {
+        if !longer {
             return None;
         }
         bundle.verify(&certified.root).ok()?;
         let digest = bundle.digest();
-        proven.insert(bundle.from, (digest, bundle.clone()));
+        proven.insert(key, (digest, bundle.clone()));
         self.by_digest.insert(digest, bundle.clone());
-        Some(bundle)
+        // What is credited first stays longest.
+        if proven.len() > MAX_PROVEN_PER_SOURCE
+            && let Some((_, (last, _))) = proven.pop_last()
+        {
+            self.by_digest.remove(&last);
+        }
+        self.by_digest.contains_key(&digest).then_some(bundle)
     }
 
     /// Keeps a bundle that a block lists, whether or not it is the one we would list.
@@ -146,9 +155,10 @@ impl BundlePool {
         from: u64,
         applied: WindowNumber,
     ) -> Option<(Digest, &Arc<Bundle>)> {
-        let (digest, bundle) = self.proven.get(&source)?.get(&from)?;
-        self.is_certified(bundle, applied)
-            .then_some((*digest, bundle))
+        let any = (from, WindowNumber::ZERO)..=(from, WindowNumber::new(u64::MAX));
+        let held = self.proven.get(&source)?.range(any).rev();
+        held.map(|(_, (digest, bundle))| (*digest, bundle))
+            .find(|(_, bundle)| self.is_certified(bundle, applied))
     }
 
     /// Sources whose certified outbox holds more for us than `consumed` says, once record
@@ -172,7 +182,7 @@ impl BundlePool {
     pub fn on_executed(&mut self, consumed: &BTreeMap<ShardId, u64>, applied: WindowNumber) {
         for (source, bundles) in &mut self.proven {
             let from = consumed.get(source).copied().unwrap_or(0);
-            *bundles = bundles.split_off(&from);
+            *bundles = bundles.split_off(&(from, WindowNumber::ZERO));
         }
         self.by_digest
             .retain(|_, bundle| bundle.to() > consumed.get(&bundle.source).copied().unwrap_or(0));

@@ -231,7 +231,7 @@ impl ShardMember {
 
     fn on_batch(&mut self, from: Peer, batch: Arc<Batch>, ready: &mut Ready) {
         let digest = batch.digest();
-        let wanted = self.asked.remove(&Want::Batch(digest)).is_some();
+        let wanted = self.asked.contains_key(&Want::Batch(digest));
         match self.chain().batches.insert(batch.clone(), wanted) {
             Ok(()) => self.log(ready, write_batch(&batch)),
             Err(crate::batch_pool::NotKept::Known) => {}
@@ -255,7 +255,6 @@ impl ShardMember {
         }
         ready.phase(now, number, Phase::Received);
         self.log(ready, write_record(&record));
-        self.asked.remove(&Want::Record(number));
         let proven = self.chain().bundles.add_record(record);
         for bundle in proven {
             self.log(ready, write_bundle(&bundle));
@@ -264,9 +263,9 @@ impl ShardMember {
     }
 
     fn on_bundle(&mut self, bundle: Arc<Bundle>, ready: &mut Ready) {
-        let listed = self.asked.remove(&Want::Bundle(bundle.digest())).is_some();
-        self.asked
-            .remove(&Want::Entries(bundle.source, bundle.from));
+        // What is no longer wanted is forgotten in `fetch`. An answer that does not help must not
+        // be followed by the next question at once: with every duplicate there would be more.
+        let listed = self.asked.contains_key(&Want::Bundle(bundle.digest()));
         let bundles = &mut self.chain().bundles;
         let mut new = bundles.add(bundle.clone());
         if listed && new.is_none() {
