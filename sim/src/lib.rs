@@ -1,15 +1,26 @@
-//! The simulator: whole networks of production replicas in virtual time.
+//! The simulator: whole networks of production replicas in virtual time, under faults drawn from a
+//! seed, with checkers that look at every step. `SIMULATOR.md` says how to use it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod byzantine;
 pub mod checker;
 mod disk;
+mod event;
+mod faults;
 mod network;
+mod node;
 mod random;
+mod swarm;
+pub mod trace;
+mod workload;
 mod world;
 
 pub use checker::{Broken, Checkers};
 pub use disk::Disk;
-pub use network::{Links, Network};
+pub use faults::Faults;
+pub use network::{Cut, Links, Network};
 pub use random::Random;
-pub use world::{World, WorldSpec};
+pub use swarm::{Chains, Outcome, Run};
+pub use workload::Workload;
+pub use world::{Chain, CrashPoints, World, WorldSpec};

@@ -15,6 +15,8 @@ pub struct Links {
     pub delay_min: Duration,
     /// Longest time a message takes. Above the shortest, messages overtake each other.
     pub delay_max: Duration,
+    /// Messages that take up to ten times the longest time, in a thousand.
+    pub straggler_per_mille: u64,
     /// Messages lost, in a thousand.
     pub loss_per_mille: u64,
     /// Messages delivered twice, in a thousand.
@@ -27,8 +29,34 @@ impl Links {
         Links {
             delay_min: delay,
             delay_max: delay,
+            straggler_per_mille: 0,
             loss_per_mille: 0,
             duplicate_per_mille: 0,
+        }
+    }
+}
+
+/// Which links are cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    /// None.
+    #[default]
+    Nothing,
+    /// Every link between these members and all others, in both directions.
+    Apart(BTreeSet<Peer>),
+    /// What these members send is lost; what is sent to them arrives.
+    Mute(BTreeSet<Peer>),
+    /// What is sent to these members is lost; what they send arrives.
+    Deaf(BTreeSet<Peer>),
+}
+
+impl Cut {
+    fn separates(&self, from: &Peer, to: &Peer) -> bool {
+        match self {
+            Cut::Nothing => false,
+            Cut::Apart(side) => side.contains(from) != side.contains(to),
+            Cut::Mute(members) => members.contains(from),
+            Cut::Deaf(members) => members.contains(to),
         }
     }
 }
@@ -37,8 +65,7 @@ impl Links {
 #[derive(Debug)]
 pub struct Network {
     links: Links,
-    /// Messages between these two sides are lost.
-    cut: BTreeSet<Peer>,
+    cut: Cut,
     random: Random,
 }
 
@@ -47,7 +74,7 @@ impl Network {
     pub fn new(links: Links, random: Random) -> Self {
         Network {
             links,
-            cut: BTreeSet::new(),
+            cut: Cut::Nothing,
             random,
         }
     }
@@ -62,22 +89,41 @@ impl Network {
         self.links
     }
 
-    /// Cuts these members off from all others; none heals every cut.
-    pub fn partition(&mut self, side: BTreeSet<Peer>) {
-        self.cut = side;
+    /// Cuts links, in the place of those cut before.
+    pub fn cut(&mut self, cut: Cut) {
+        self.cut = cut;
     }
 
     /// When a message sent now arrives: never, once or twice.
-    pub fn arrivals(&mut self, now: Time, from: &Peer, to: &Peer) -> Vec<Time> {
-        let lost = self.random.chance(self.links.loss_per_mille);
-        let twice = self.random.chance(self.links.duplicate_per_mille);
-        if lost || self.cut.contains(from) != self.cut.contains(to) {
-            return Vec::new();
+    pub fn arrivals(&mut self, now: Time, from: &Peer, to: &Peer) -> impl Iterator<Item = Time> {
+        let links = self.links;
+        let lost = self.happens(links.loss_per_mille) || self.cut.separates(from, to);
+        let copies = match (lost, self.happens(links.duplicate_per_mille)) {
+            (true, _) => [None, None],
+            (false, false) => [Some(self.arrival(now)), None],
+            (false, true) => [Some(self.arrival(now)), Some(self.arrival(now))],
+        };
+        copies.into_iter().flatten()
+    }
+
+    /// Draws only for what can happen: a world without faults draws nothing.
+    fn happens(&mut self, per_mille: u64) -> bool {
+        per_mille > 0 && self.random.chance(per_mille)
+    }
+
+    fn arrival(&mut self, now: Time) -> Time {
+        let Links {
+            delay_min: low,
+            delay_max: high,
+            straggler_per_mille,
+            ..
+        } = self.links;
+        if self.happens(straggler_per_mille) {
+            return now.after(self.random.duration(high, 10 * high));
         }
-        let copies = if twice { 2 } else { 1 };
-        let (low, high) = (self.links.delay_min, self.links.delay_max);
-        (0..copies)
-            .map(|_| now.after(self.random.duration(low, high)))
-            .collect()
+        if low == high {
+            return now.after(low);
+        }
+        now.after(self.random.duration(low, high))
     }
 }

@@ -40,6 +40,11 @@ impl Random {
         low + Duration::from_micros(self.below(span + 1))
     }
 
+    /// A duration around `mean`: short ones are common, and the longest is twice as long.
+    pub fn around(&mut self, mean: Duration) -> Duration {
+        self.duration(Duration::ZERO, mean) + self.duration(Duration::ZERO, mean)
+    }
+
     /// One of several.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[usize::try_from(self.below(from.len() as u64)).expect("an index")]

@@ -1,31 +1,67 @@
 //! A whole network in virtual time: every member of every committee is the production code, driven
 //! by a heap of timed events. Nothing happens between events, so a thousand simulated seconds cost
 //! what their events cost.
+//!
+//! Breaks if: anything but the seed and the calls made to a world decides what happens in it.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
+use lockstep_ledger::Transaction;
 use lockstep_shard::{
     Archive, CertifiedRecord, Destination, ExecuteBlock, ExecutedBlock, Executor, Input, Member,
     Message, Outbound, Peer, PhaseStamp, Ready, Request, Setup, VerifyContext, run_in_order,
 };
-use lockstep_types::{CommitteeId, Durable, Hasher, KeyedHashEngine, KeyedSigner, Time, Verifier};
+use lockstep_types::{
+    CommitteeId, Digest, Durable, Hasher, Height, KeyedHashEngine, Time, TransactionId, Verified,
+    Verifier, WindowNumber,
+};
 
+use crate::byzantine::{Behaviour, Seat};
 use crate::checker::Checkers;
 use crate::disk::Disk;
+use crate::event::{Agenda, Event};
 use crate::network::{Links, Network};
+use crate::node::{Node, Running};
+use crate::trace::{self, Summary};
 use crate::{Broken, Random};
 
+/// A chain that worlds run: its genesis and everybody's keys. Making one costs more than a short
+/// world does, so worlds share it.
+#[derive(Clone)]
+pub struct Chain {
+    /// The genesis.
+    pub genesis: Arc<Genesis>,
+    /// The keys of its accounts.
+    pub keys: Arc<DevelopmentKeys>,
+}
+
+impl Chain {
+    /// A development chain.
+    ///
+    /// # Panics
+    /// When the specification is out of bounds.
+    pub fn new(spec: &DevelopmentSpec) -> Self {
+        let (genesis, keys) =
+            Genesis::development(spec).expect("the simulated chain is well-formed");
+        Chain {
+            genesis: Arc::new(genesis),
+            keys: Arc::new(keys),
+        }
+    }
+}
+
 /// What a world is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorldSpec {
     /// Decides everything that is drawn.
     pub seed: u64,
     /// The chain.
-    pub chain: DevelopmentSpec,
+    pub chain: Chain,
     /// The links at the start.
     pub links: Links,
     /// How long a sync takes.
@@ -34,65 +70,37 @@ pub struct WorldSpec {
     pub timers: TimerConfig,
 }
 
-/// One member with its disk.
-struct Node {
-    peer: Peer,
-    signer: KeyedSigner,
-    context: VerifyContext,
-    disk: Disk,
-    running: Option<Running>,
-    /// Counts restarts, so that events of an earlier life are dropped.
-    life: u64,
-}
-
-struct Running {
-    member: Member,
-    executor: Option<Executor>,
-    /// Steps whose writes are under way, in order.
-    syncing: VecDeque<Ready>,
-    wake_at: Option<Time>,
-}
-
-#[derive(Debug)]
-enum Event {
-    Deliver {
-        from: Peer,
-        to: usize,
-        message: Arc<Message>,
-    },
-    Wake {
-        node: usize,
-        life: u64,
-    },
-    Synced {
-        node: usize,
-        life: u64,
-    },
-    Executed {
-        node: usize,
-        life: u64,
-        block: Box<ExecutedBlock>,
-    },
-    Restart {
-        node: usize,
-    },
+/// How often a process dies in the middle of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashPoints {
+    /// Of so many thousand steps that write, one crashes before its sync, or after it and before
+    /// all its messages are sent.
+    pub one_in: u64,
+    /// How long the process stays down, at most.
+    pub down: Duration,
 }
 
 /// A simulated network.
 pub struct World {
-    genesis: Arc<Genesis>,
-    keys: DevelopmentKeys,
+    chain: Chain,
     engine: KeyedHashEngine,
     verifier: Verifier,
-    spec: WorldSpec,
+    contexts: BTreeMap<CommitteeId, VerifyContext>,
+    timers: TimerConfig,
     now: Time,
-    events: BTreeMap<(Time, u64), Event>,
-    sequence: u64,
+    agenda: Agenda,
     nodes: Vec<Node>,
     seats: BTreeMap<Peer, usize>,
     network: Network,
+    crash_points: Option<CrashPoints>,
+    /// Up to where each beacon member's committed blocks were judged.
+    judged: BTreeMap<Peer, Height>,
+    /// For what happens in the world.
     random: Random,
-    digest: Hasher,
+    /// For what liars do, so that a liar's draws change nothing else.
+    whims: Random,
+    digest: Option<Hasher>,
+    trace: Option<trace::Sink>,
     /// What must hold after every step.
     pub checkers: Checkers,
     /// Steps of the barrier as members stamped them.
@@ -104,50 +112,52 @@ impl World {
     /// Builds a world and starts every member at the genesis time.
     pub fn new(spec: WorldSpec) -> Self {
         let mut random = Random::new(spec.seed);
-        let (genesis, keys) =
-            Genesis::development(&spec.chain).expect("the simulated chain is well-formed");
-        let genesis = Arc::new(genesis);
+        let genesis = spec.chain.genesis.clone();
         let engine = KeyedHashEngine::new([7; 32]);
+        let context = |id| (id, VerifyContext::new(genesis.clone(), id));
         let mut world = World {
             verifier: Verifier::new(Arc::new(engine.clone())),
-            checkers: Checkers::new(genesis.clone()),
+            contexts: genesis.committees().map(context).collect(),
+            checkers: Checkers::new(genesis.clone(), engine.clone()),
             network: Network::new(spec.links, random.fork()),
+            whims: random.fork(),
             now: genesis.time,
-            events: BTreeMap::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             nodes: Vec::new(),
             seats: BTreeMap::new(),
-            digest: Hasher::new("lockstep/simulated-events"),
+            crash_points: None,
+            judged: BTreeMap::new(),
+            digest: Some(Hasher::new("lockstep/simulated-events")),
+            trace: None,
             phases: Vec::new(),
             steps: 0,
             random,
-            spec,
+            timers: spec.timers,
             engine,
-            keys,
-            genesis,
+            chain: spec.chain,
         };
-        world.seat_everybody();
+        world.seat_everybody(spec.sync);
         world
     }
 
-    fn seat_everybody(&mut self) {
-        let genesis = self.genesis.clone();
+    fn seat_everybody(&mut self, sync: Duration) {
+        let genesis = self.chain.genesis.clone();
         for committee in genesis.committees() {
-            let context = VerifyContext::new(genesis.clone(), committee);
             for member in genesis.committee(committee).indices() {
-                let key = *genesis
-                    .committee(committee)
-                    .key(member)
-                    .expect("an index of it");
+                let key = genesis.committee(committee).key(member);
+                let key = *key.expect("an index of it");
                 let peer = Peer { committee, member };
                 self.seats.insert(peer, self.nodes.len());
                 self.nodes.push(Node {
                     peer,
                     signer: self.engine.signer_for(key),
-                    context: context.clone(),
                     disk: Disk::default(),
                     running: None,
                     life: 0,
+                    skew: 0,
+                    paused_until: Time::ZERO,
+                    behaviour: None,
+                    sync: (sync, sync),
                 });
             }
         }
@@ -158,12 +168,12 @@ impl World {
 
     /// The chain.
     pub fn genesis(&self) -> &Arc<Genesis> {
-        &self.genesis
+        &self.chain.genesis
     }
 
     /// The keys of its accounts.
     pub fn keys(&self) -> &DevelopmentKeys {
-        &self.keys
+        &self.chain.keys
     }
 
     /// Signs for any key of this world.
@@ -191,160 +201,210 @@ impl World {
         self.nodes.iter().map(|node| node.peer)
     }
 
+    /// Seats of members that keep the rules.
+    pub fn correct(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.peers().filter(|peer| self.checkers.is_correct(peer))
+    }
+
     /// A running member.
     pub fn member(&self, peer: &Peer) -> Option<&Member> {
-        self.nodes[self.seats[peer]]
-            .running
-            .as_ref()
-            .map(|running| &running.member)
+        let running = self.nodes[self.seats[peer]].running.as_ref();
+        running.map(|running| &running.member)
     }
 
     /// A running shard member's execution.
     pub fn executor(&self, peer: &Peer) -> Option<&Executor> {
-        self.nodes[self.seats[peer]]
-            .running
-            .as_ref()?
-            .executor
-            .as_ref()
+        let running = self.nodes[self.seats[peer]].running.as_ref();
+        running?.executor.as_ref()
+    }
+
+    /// How often a member has been started again.
+    pub fn life(&self, peer: &Peer) -> u64 {
+        self.nodes[self.seats[peer]].life
     }
 
     /// A digest of every event so far: two runs of one seed give the same.
-    pub fn event_digest(self) -> lockstep_types::Digest {
-        self.digest.finish()
+    pub fn event_digest(mut self) -> Digest {
+        self.digest.take().expect("there between events").finish()
+    }
+
+    /// Tells every event as a line of text from now on.
+    pub fn trace_to(&mut self, sink: trace::Sink) {
+        self.trace = Some(sink);
+    }
+
+    fn tell(&mut self, node: usize, text: core::fmt::Arguments<'_>) {
+        if let Some(sink) = &mut self.trace {
+            trace::line(sink, self.now, &self.nodes[node].peer, text);
+        }
+    }
+
+    /// Makes a member lie. It is excused from the checkers.
+    pub fn corrupt(&mut self, peer: &Peer, behaviour: Box<dyn Behaviour>) {
+        let node = self.seats[peer];
+        self.tell(node, format_args!("is a liar: {}", behaviour.name()));
+        self.nodes[node].behaviour = Some(behaviour);
+        self.checkers.excuse(*peer);
     }
 
     /// Gives a member a transaction, as its RPC would: checked, and admitted by its ledger.
-    /// False when it is down or refuses.
-    pub fn submit(&mut self, to: &Peer, transaction: lockstep_ledger::Transaction) -> bool {
+    /// None when it is down or refuses.
+    pub fn submit(&mut self, to: &Peer, transaction: Transaction) -> Option<TransactionId> {
         let node = self.seats[to];
-        let Some(running) = &self.nodes[node].running else {
-            return false;
-        };
+        let running = self.nodes[node].running.as_ref()?;
         let window = running.member.status().window;
-        let executor = running
-            .executor
-            .as_ref()
-            .expect("transactions go to shards");
-        if executor.ledger().admits(&transaction, window).is_err() {
-            return false;
-        }
-        let Ok(transaction) = self.verifier.check(transaction, &self.genesis.hash()) else {
-            return false;
-        };
-        self.checkers
-            .on_submitted(transaction.id(&self.genesis.hash()));
+        let executor = running.executor.as_ref();
+        let ledger = executor.expect("transactions go to shards").ledger();
+        ledger.admits(&transaction, window).ok()?;
+        let genesis = self.chain.genesis.hash();
+        let transaction = self.verifier.check(transaction, &genesis).ok()?;
+        let id = transaction.id(&genesis);
+        self.checkers.on_submitted(id);
+        self.tell(node, format_args!("takes in {id:?}"));
         self.step(node, Input::Submitted { transaction });
-        true
+        Some(id)
     }
 
     /// Ends a member's life. It comes back after `down`, from what its disk kept.
     pub fn crash(&mut self, peer: &Peer, down: Duration) {
-        let node = self.seats[peer];
-        if self.nodes[node].running.take().is_none() {
-            return;
-        }
-        self.nodes[node].life += 1;
+        self.crash_node(self.seats[peer], down);
+    }
+
+    fn crash_node(&mut self, node: usize, down: Duration) {
         let mut random = self.random.fork();
-        self.nodes[node].disk.crash(&mut random);
-        self.schedule(self.now.after(down), Event::Restart { node });
+        if self.nodes[node].crash(&mut random) {
+            self.tell(node, format_args!("crashes for {} ms", down.as_millis()));
+            self.agenda.add(self.now.after(down), node, Event::Restart);
+        }
+    }
+
+    /// Stops a member's process for a while. It misses nothing and answers nothing.
+    pub fn pause(&mut self, peer: &Peer, pause: Duration) {
+        let node = self.seats[peer];
+        self.tell(node, format_args!("pauses for {} ms", pause.as_millis()));
+        self.nodes[node].paused_until = self.now.after(pause);
+    }
+
+    /// Sets a member's clock this many microseconds before or behind the world's.
+    pub fn set_skew(&mut self, peer: &Peer, micros: i64) {
+        let node = self.seats[peer];
+        self.nodes[node].skew = micros;
+        // Its timers run by its clock; asking once too often does no harm.
+        let life = self.nodes[node].life;
+        if let Some(running) = &mut self.nodes[node].running {
+            running.wake_at = Some(self.now);
+            self.agenda.add(self.now, node, Event::Wake { life });
+        }
+    }
+
+    /// Sets how long a member's disk takes for a sync.
+    pub fn set_sync(&mut self, peer: &Peer, least: Duration, most: Duration) {
+        self.nodes[self.seats[peer]].sync = (least, most);
+    }
+
+    /// Lets processes die in the middle of steps, or no longer.
+    pub fn set_crash_points(&mut self, points: Option<CrashPoints>) {
+        self.crash_points = points;
+    }
+
+    /// Ends all pauses and starts whatever is down.
+    pub fn wake_everybody(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.nodes[node].paused_until = self.now;
+            if self.nodes[node].running.is_none() {
+                self.restart(node);
+            }
+        }
     }
 
     fn restart(&mut self, node: usize) {
-        let now = self.now;
-        let (genesis, timers) = (self.genesis.clone(), self.spec.timers);
+        if self.nodes[node].running.is_some() {
+            return; // started by hand before its time
+        }
+        let genesis = self.chain.genesis.clone();
         let this = &mut self.nodes[node];
         let setup = Setup {
             genesis: genesis.clone(),
             committee: this.peer.committee,
             me: this.peer.member,
             signer: Arc::new(this.signer.clone()),
-            timers,
+            timers: self.timers,
         };
+        let peer = this.peer;
         let record = this.disk.record().cloned();
-        let member = Member::recover(setup, this.disk.store(), record)
-            .expect("a correct member comes back from its own disk");
-        let executor = this.peer.committee.shard().map(|shard| {
-            Executor::load(genesis, shard, this.disk.store())
-                .expect("a correct member's state can be loaded")
-        });
+        let member = match Member::recover(setup, this.disk.store(), record) {
+            Ok(member) => member,
+            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
+        };
+        let load = |shard| Executor::load(genesis, shard, this.disk.store());
+        let executor = match peer.committee.shard().map(load).transpose() {
+            Ok(executor) => executor,
+            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
+        };
         this.running = Some(Running {
             member,
             executor,
             syncing: VecDeque::new(),
-            wake_at: None,
+            synced_at: self.now,
+            wake_at: Some(self.now),
         });
-        self.schedule(
-            now,
-            Event::Wake {
-                node,
-                life: self.nodes[node].life,
-            },
-        );
-        let peer = self.nodes[node].peer;
-        for other in 0..self.nodes.len() {
-            let peer_of_other = self.nodes[other].peer;
-            if other == node || self.nodes[other].running.is_none() {
-                continue;
-            }
-            if peer_of_other.committee == peer.committee {
-                self.step(other, Input::Connected { peer });
-                self.step(
-                    node,
-                    Input::Connected {
-                        peer: peer_of_other,
-                    },
-                );
-            }
-        }
+        let life = this.life;
+        self.tell(node, format_args!("starts"));
+        self.agenda.add(self.now, node, Event::Wake { life });
+        self.connect(node);
     }
 
-    fn schedule(&mut self, at: Time, event: Event) {
-        self.sequence += 1;
-        self.events.insert((at.max(self.now), self.sequence), event);
+    fn connect(&mut self, node: usize) {
+        let peer = self.nodes[node].peer;
+        for other in 0..self.nodes.len() {
+            let theirs = self.nodes[other].peer;
+            if other == node || theirs.committee != peer.committee {
+                continue;
+            }
+            for (at, with) in [(other, peer), (node, theirs)] {
+                let here = &self.nodes[at];
+                if here.running.is_some() && here.paused_until <= self.now {
+                    self.step(at, Input::Connected { peer: with });
+                }
+            }
+        }
     }
 
     /// Runs until `end`, or until a checker objects.
     ///
     /// # Errors
-    /// What does not hold, and when.
+    /// What does not hold.
     pub fn run_until(&mut self, end: Time) -> Result<(), Broken> {
-        while let Some(((at, _), _)) = self.events.first_key_value() {
-            if *at > end {
-                break;
-            }
-            let ((at, _), event) = self.events.pop_first().expect("just seen");
+        while let Some((at, node, event)) = self.agenda.next(end) {
             self.now = at;
-            self.handle(event);
+            self.handle(node, event);
             if let Some(broken) = self.checkers.broken() {
-                return Err(broken);
+                return Err(broken.clone());
             }
         }
         self.now = end;
-        Ok(())
+        self.checkers.broken().cloned().map_or(Ok(()), Err)
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, node: usize, event: Event) {
+        let paused_until = self.nodes[node].paused_until;
+        if paused_until > self.now {
+            return self.agenda.add(paused_until, node, event);
+        }
         match event {
-            Event::Deliver { from, to, message } => self.deliver(from, to, &message),
-            Event::Wake { node, life } if self.is_alive(node, life) => {
+            Event::Deliver { from, message } => self.deliver(from, node, message),
+            Event::Wake { life } if self.is_alive(node, life) => {
                 let due = self.running(node).wake_at.is_some_and(|at| at <= self.now);
-                if due || self.running(node).wake_at.is_none() {
+                if due {
                     self.running(node).wake_at = None;
                     self.step(node, Input::Tick);
                 }
             }
-            Event::Synced { node, life } if self.is_alive(node, life) => self.on_synced(node),
-            Event::Executed { node, life, block } if self.is_alive(node, life) => {
-                let peer = self.nodes[node].peer;
-                self.checkers.on_executed(&peer, &block);
-                let executor = self.running(node).executor.take();
-                if let Some(executor) = &executor {
-                    self.checkers.on_ledger(&peer, executor.ledger());
-                }
-                self.running(node).executor = executor;
-                self.step(node, Input::Executed(block));
+            Event::Synced { life } if self.is_alive(node, life) => self.on_synced(node),
+            Event::Executed { life, block } if self.is_alive(node, life) => {
+                self.on_executed(node, block);
             }
-            Event::Restart { node } => self.restart(node),
+            Event::Restart => self.restart(node),
             Event::Wake { .. } | Event::Synced { .. } | Event::Executed { .. } => {}
         }
     }
@@ -354,39 +414,39 @@ impl World {
     }
 
     fn running(&mut self, node: usize) -> &mut Running {
-        self.nodes[node]
-            .running
-            .as_mut()
-            .expect("asked of running nodes only")
+        let running = self.nodes[node].running.as_mut();
+        running.expect("asked of running nodes only")
     }
 
-    fn deliver(&mut self, from: Peer, to: usize, message: &Message) {
-        if self.nodes[to].running.is_none() {
+    fn deliver(&mut self, from: Peer, node: usize, message: Rc<Verified<Message>>) {
+        let Some(running) = &self.nodes[node].running else {
+            return;
+        };
+        // What a validator drops before it checks signatures.
+        if let Message::Consensus(inner) = &**message
+            && inner.is_stale(&running.member.horizon())
+        {
             return;
         }
-        let at = self.now;
-        let mut digest = core::mem::replace(&mut self.digest, Hasher::new("lockstep/none"));
-        digest = digest
-            .value(&at)
-            .value(&from)
-            .value(&(to as u64))
-            .value(&message.kind());
-        self.digest = digest;
-        match self
-            .verifier
-            .check(message.clone(), &self.nodes[to].context)
-        {
-            Ok(message) => self.step(to, Input::Received { from, message }),
-            Err(rejection) => self.checkers.on_rejected(&from, &rejection),
+        let kind = message.kind();
+        let digest = self.digest.take().expect("put back below");
+        self.digest = Some(digest.value(&(self.now, from, node as u64)).value(&kind));
+        self.tell(node, format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)));
+        if let Some(behaviour) = &mut self.nodes[node].behaviour {
+            behaviour.hear(&message);
         }
+        self.checkers.on_accepted(&self.nodes[node].peer, &message);
+        let message = Rc::unwrap_or_clone(message);
+        self.step(node, Input::Received { from, message });
     }
 
     fn step(&mut self, node: usize, input: Input) {
         self.steps += 1;
-        let now = self.now;
+        let now = self.nodes[node].local(self.now);
         let mut ready = self.running(node).member.step(now, input);
         let peer = self.nodes[node].peer;
         self.checkers.on_step(&peer, &ready);
+        self.tell_step(node, &ready);
         if ready.stop.is_some() {
             self.nodes[node].running = None;
             self.nodes[node].life += 1;
@@ -395,60 +455,153 @@ impl World {
         for stamp in core::mem::take(&mut ready.phases) {
             self.phases.push((peer, stamp));
         }
-        self.send(node, core::mem::take(&mut ready.prompt));
+        let writes = ready.needs_sync();
+        let dies = writes && self.dies_here();
+        let mut prompt = core::mem::take(&mut ready.prompt);
+        if dies {
+            prompt.truncate(self.prefix(prompt.len()));
+        }
+        self.send(node, prompt);
         for block in core::mem::take(&mut ready.execute) {
             self.execute(node, block);
         }
         self.serve(node, &mut ready);
         self.set_wake(node, ready.wake_at);
-        if ready.needs_sync() {
-            let life = self.nodes[node].life;
-            self.running(node).syncing.push_back(ready);
-            let done = now.after(self.spec.sync);
-            self.schedule(done, Event::Synced { node, life });
+        if writes {
+            self.start_sync(node, ready);
         }
+        if dies {
+            self.die(node);
+        }
+    }
+
+    fn tell_step(&mut self, node: usize, ready: &Ready) {
+        if self.trace.is_none() {
+            return;
+        }
+        for block in &ready.execute {
+            let header = block.link.block.header();
+            let id = block.link.block.id();
+            let (height, view) = (header.height, header.view);
+            self.tell(node, format_args!("commits {height} {view} {id:?}"));
+        }
+        for (from, reason) in &ready.refused {
+            self.tell(node, format_args!("refuses {}: {reason}", trace::Name(from)));
+        }
+        for stamp in &ready.phases {
+            let (phase, barrier) = (stamp.phase.name(), stamp.barrier);
+            self.tell(node, format_args!("barrier {barrier}: {phase}"));
+        }
+        if let Some(fatal) = &ready.stop {
+            self.tell(node, format_args!("stops: {fatal}"));
+        }
+    }
+
+    fn dies_here(&mut self) -> bool {
+        let points = self.crash_points;
+        points.is_some_and(|points| self.random.below(points.one_in) == 0)
+    }
+
+    fn prefix(&mut self, length: usize) -> usize {
+        let some = self.random.below(length as u64 + 1);
+        usize::try_from(some).expect("at most a length")
+    }
+
+    fn die(&mut self, node: usize) {
+        let most = self.crash_points.map_or(Duration::ZERO, |points| points.down);
+        let down = self.random.duration(Duration::from_millis(50), most);
+        self.crash_node(node, down);
+    }
+
+    fn start_sync(&mut self, node: usize, ready: Ready) {
+        let (least, most) = self.nodes[node].sync;
+        let takes = if least == most {
+            least
+        } else {
+            self.random.duration(least, most)
+        };
+        let now = self.now;
+        let life = self.nodes[node].life;
+        let running = self.running(node);
+        running.syncing.push_back(ready);
+        running.synced_at = running.synced_at.max(now.after(takes));
+        let done = running.synced_at;
+        self.agenda.add(done, node, Event::Synced { life });
     }
 
     fn set_wake(&mut self, node: usize, at: Option<Time>) {
         let Some(at) = at else { return };
-        let at = at.max(self.now.next());
+        let at = self.nodes[node].global(at).max(self.now.next());
         let life = self.nodes[node].life;
         if self.running(node).wake_at.is_none_or(|set| at < set) {
             self.running(node).wake_at = Some(at);
-            self.schedule(at, Event::Wake { node, life });
+            self.agenda.add(at, node, Event::Wake { life });
         }
     }
 
     /// The disk has finished the oldest step's writes.
     fn on_synced(&mut self, node: usize) {
-        let ready = self
-            .running(node)
-            .syncing
-            .pop_front()
-            .expect("one sync per event");
+        let ready = self.running(node).syncing.pop_front();
+        let ready = ready.expect("one sync per event");
         let this = &mut self.nodes[node];
         this.disk.write_synced(ready.writes(), ready.record());
+        if this.peer.committee == CommitteeId::Beacon {
+            self.judge_beacon(node);
+        }
         let durable = Durable::synced(ready.position());
-        self.send(node, ready.release(&durable));
+        let mut messages = ready.release(&durable);
+        if self.dies_here() {
+            messages.truncate(self.prefix(messages.len()));
+            self.send(node, messages);
+            return self.die(node);
+        }
+        self.send(node, messages);
         self.step(node, Input::Synced(durable));
+    }
+
+    /// A beacon's commits show in its store.
+    fn judge_beacon(&mut self, node: usize) {
+        let peer = self.nodes[node].peer;
+        let archive = Archive::new(self.nodes[node].disk.store());
+        let judged = self.judged.entry(peer).or_default();
+        loop {
+            let height = judged.next();
+            let found = archive.block(height).and_then(|block| {
+                let proof = archive.proof(height)?;
+                Ok(block.zip(proof))
+            });
+            match found {
+                Ok(Some((link, proof))) => self.checkers.on_committed(&peer, &link, &proof),
+                Ok(None) => return,
+                Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
+            }
+            *judged = height;
+        }
     }
 
     fn execute(&mut self, node: usize, block: ExecuteBlock) {
         let peer = self.nodes[node].peer;
-        let executor = self
-            .running(node)
-            .executor
-            .as_mut()
-            .expect("shards execute");
+        let executor = self.running(node).executor.as_mut();
+        let executor = executor.expect("shards execute");
         match executor.step(block, &mut run_in_order) {
             Ok(execution) => {
-                self.nodes[node].disk.write_behind(execution.writes);
-                let life = self.nodes[node].life;
                 let block = Box::new(execution.executed);
-                self.schedule(self.now, Event::Executed { node, life, block });
+                self.nodes[node].disk.write_behind(&execution.writes);
+                let running = self.nodes[node].running.as_ref();
+                let executor = running.and_then(|running| running.executor.as_ref());
+                let ledger = executor.expect("just used").ledger();
+                self.checkers.on_executed(&peer, &block, ledger);
+                let life = self.nodes[node].life;
+                self.agenda.add(self.now, node, Event::Executed { life, block });
             }
             Err(fatal) => self.checkers.on_fatal(&peer, &fatal),
         }
+    }
+
+    fn on_executed(&mut self, node: usize, block: Box<ExecutedBlock>) {
+        let digest = self.digest.take().expect("put back below");
+        self.digest = Some(digest.value(&(self.now, node as u64)).value(&block.digest));
+        self.step(node, Input::Executed(block));
     }
 
     fn serve(&mut self, node: usize, ready: &mut Ready) {
@@ -458,10 +611,8 @@ impl World {
                 Request::Entries { destination, from } => {
                     let executor = self.running(node).executor.as_ref();
                     let bundle = executor.and_then(|e| e.entries(*destination, *from));
-                    bundle
-                        .map(|b| Message::Bundle(Arc::new(b)))
-                        .into_iter()
-                        .collect()
+                    let bundle = bundle.map(|b| Message::Bundle(Arc::new(b)));
+                    bundle.into_iter().collect()
                 }
                 _ => Archive::new(self.nodes[node].disk.store())
                     .answer(&request)
@@ -480,46 +631,80 @@ impl World {
         self.send(node, answers);
     }
 
-    fn send(&mut self, node: usize, messages: Vec<Outbound>) {
-        let from = self.nodes[node].peer;
-        for Outbound { to, message } in messages {
-            self.checkers.on_sent(&from, &message);
-            let message = Arc::new(message);
-            let receivers: Vec<Peer> = match to {
-                Destination::Seat(member) => vec![Peer {
-                    committee: from.committee,
-                    member,
-                }],
-                Destination::Member(peer) => vec![peer],
-                Destination::Committee | Destination::Gossip => self
-                    .genesis
-                    .committee(from.committee)
-                    .indices()
-                    .map(|member| Peer {
-                        committee: from.committee,
-                        member,
-                    })
-                    .filter(|peer| *peer != from)
-                    .collect(),
-            };
-            for receiver in receivers {
-                for at in self.network.arrivals(self.now, &from, &receiver) {
-                    let to = self.seats[&receiver];
-                    self.schedule(
-                        at,
-                        Event::Deliver {
-                            from,
-                            to,
-                            message: message.clone(),
-                        },
-                    );
-                }
+    fn receivers(&self, from: &Peer, to: Destination) -> Vec<Peer> {
+        let committee = from.committee;
+        match to {
+            Destination::Seat(member) => vec![Peer { committee, member }],
+            Destination::Member(peer) => vec![peer],
+            Destination::Committee | Destination::Gossip => {
+                let members = self.chain.genesis.committee(committee).indices();
+                members
+                    .map(|member| Peer { committee, member })
+                    .filter(|peer| peer != from)
+                    .collect()
             }
         }
     }
 
-    /// The record with a number, as some running member of the beacon has it.
-    pub fn record(&self, number: lockstep_types::WindowNumber) -> Option<CertifiedRecord> {
+    fn send(&mut self, node: usize, messages: Vec<Outbound>) {
+        let from = self.nodes[node].peer;
+        if let Some(mut behaviour) = self.nodes[node].behaviour.take() {
+            self.lie(node, &mut *behaviour, messages);
+            self.nodes[node].behaviour = Some(behaviour);
+            return;
+        }
+        for Outbound { to, message } in messages {
+            self.checkers.on_sent(&from, &message);
+            self.transmit(from, &self.receivers(&from, to), message);
+        }
+    }
+
+    fn lie(&mut self, node: usize, behaviour: &mut dyn Behaviour, messages: Vec<Outbound>) {
+        let from = self.nodes[node].peer;
+        let mut honest = Vec::new();
+        for Outbound { to, message } in messages {
+            let receivers = self.receivers(&from, to).into_iter();
+            honest.extend(receivers.map(|receiver| (receiver, message.clone())));
+        }
+        let mut seat = Seat {
+            genesis: &self.chain.genesis,
+            peer: from,
+            signer: &self.nodes[node].signer,
+            random: &mut self.whims,
+        };
+        for (to, message) in behaviour.send(&mut seat, honest) {
+            self.checkers.on_sent(&from, &message);
+            self.transmit(from, &[to], message);
+        }
+    }
+
+    /// Puts a message on the links. It is checked once, for all receivers, which are of one
+    /// committee; the check depends on nothing that could change on the way.
+    fn transmit(&mut self, from: Peer, receivers: &[Peer], message: Message) {
+        let mut arrivals = Vec::with_capacity(receivers.len());
+        for receiver in receivers {
+            let seat = self.seats[receiver];
+            let times = self.network.arrivals(self.now, &from, receiver);
+            arrivals.extend(times.map(|at| (at, seat)));
+        }
+        let Some(committee) = receivers.first().map(|peer| peer.committee) else {
+            return;
+        };
+        if arrivals.is_empty() {
+            return;
+        }
+        let message = match self.verifier.check(message, &self.contexts[&committee]) {
+            Ok(message) => Rc::new(message),
+            Err(rejection) => return self.checkers.on_rejected(&from, &rejection),
+        };
+        for (at, seat) in arrivals {
+            let message = message.clone();
+            self.agenda.add(at, seat, Event::Deliver { from, message });
+        }
+    }
+
+    /// The record with a number, as some member of the beacon has it.
+    pub fn record(&self, number: WindowNumber) -> Option<CertifiedRecord> {
         let beacon = self
             .nodes
             .iter()

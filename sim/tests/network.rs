@@ -7,7 +7,7 @@ use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_ledger::{Action, Transaction};
 use lockstep_shard::{Peer, Phase};
-use lockstep_sim::{Links, World, WorldSpec};
+use lockstep_sim::{Chain, Links, World, WorldSpec};
 use lockstep_types::{AssetId, CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
 
 const DELAY: Duration = Duration::from_millis(20);
@@ -15,12 +15,12 @@ const DELAY: Duration = Duration::from_millis(20);
 fn world(seed: u64) -> World {
     World::new(WorldSpec {
         seed,
-        chain: DevelopmentSpec {
+        chain: Chain::new(&DevelopmentSpec {
             depth: 0,
             interval: Duration::from_secs(1),
             time: Time::from_millis(1_000),
             ..DevelopmentSpec::default()
-        },
+        }),
         links: Links::exact(DELAY),
         sync: Duration::ZERO,
         timers: TimerConfig::DEFAULT,
@@ -59,8 +59,8 @@ fn barriers_follow_each_other_and_transfers_settle() {
     world.run_until(Time::from_millis(1_300)).unwrap();
     let local = transfer(&world, "alice", "carol", 0, 5_000_000_000);
     let across = transfer(&world, "alice", "bob", 1, 7_000_000_000);
-    assert!(world.submit(&shard(0, 0), local));
-    assert!(world.submit(&shard(0, 0), across));
+    assert!(world.submit(&shard(0, 0), local).is_some());
+    assert!(world.submit(&shard(0, 0), across).is_some());
     world.run_until(Time::from_millis(6_000)).unwrap();
     assert!(world.checkers.agreement.record() >= WindowNumber::new(3));
     assert_eq!(world.checkers.exactly_once.applied(), 2);
@@ -104,7 +104,7 @@ fn one_seed_one_history() {
         let mut world = world(3);
         world.run_until(Time::from_millis(3_000)).unwrap();
         let transaction = transfer(&world, "alice", "bob", 0, 1_000_000_000);
-        world.submit(&shard(0, 1), transaction);
+        world.submit(&shard(0, 1), transaction).unwrap();
         world.run_until(Time::from_millis(6_000)).unwrap();
         (world.steps(), world.event_digest())
     };

@@ -21,10 +21,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// The highest height any member of a committee has executed.
+    /// The highest height any member of a committee has committed.
     pub fn height(&self, committee: CommitteeId) -> Height {
-        let of = self.effects.keys().filter(|(id, _)| *id == committee);
-        of.map(|(_, height)| *height).max().unwrap_or(Height::ZERO)
+        let below = (committee, Height::new(u64::MAX));
+        let mut newest = self.blocks.range((committee, Height::ZERO)..=below);
+        newest.next_back().map_or(Height::ZERO, |((_, height), _)| *height)
     }
 
     /// The highest record.
@@ -47,19 +48,13 @@ impl Agreement {
                 "{peer:?} committed {:?} at {height}, somebody else {known:?}",
                 block.id()
             );
-            return Err(Broken {
-                invariant: "agreement",
-                detail,
-            });
+            return Err(Broken::new("agreement", detail));
         }
         let last = self.last.insert(*peer, height);
         match last {
             Some(last) if height > last.next() => {
                 let detail = format!("{peer:?} went from {last} to {height}");
-                Err(Broken {
-                    invariant: "commits without gaps",
-                    detail,
-                })
+                Err(Broken::new("commits without gaps", detail))
             }
             _ => Ok(()),
         }
@@ -75,10 +70,7 @@ impl Agreement {
             "{peer:?} came to {:?} at {}, somebody else to {known:?}",
             block.digest, block.height
         );
-        Err(Broken {
-            invariant: "equal execution",
-            detail,
-        })
+        Err(Broken::new("equal execution", detail))
     }
 
     pub(super) fn on_record(&mut self, record: &CertifiedRecord) -> Result<(), Broken> {
@@ -88,9 +80,6 @@ impl Agreement {
             return Ok(());
         }
         let detail = format!("record {number} is {hash:?} and {known:?}");
-        Err(Broken {
-            invariant: "one record per number",
-            detail,
-        })
+        Err(Broken::new("one record per number", detail))
     }
 }

@@ -50,6 +50,11 @@ impl ExactlyOnce {
             .count()
     }
 
+    /// Was this transaction executed, failed or not?
+    pub fn is_executed(&self, shard: ShardId, id: TransactionId) -> bool {
+        self.executed.contains_key(&(shard, id))
+    }
+
     /// Credits from other shards.
     pub fn credited(&self) -> usize {
         self.credited.len()
@@ -73,10 +78,7 @@ impl ExactlyOnce {
                 Subject::Transaction(id) => {
                     if !self.submitted.contains(&id) {
                         let detail = format!("{id:?} at {} of {shard}", block.height);
-                        return Err(Broken {
-                            invariant: "only what was submitted",
-                            detail,
-                        });
+                        return Err(Broken::new("only what was submitted", detail));
                     }
                     let applied = matches!(receipt.result, ReceiptResult::Applied);
                     let value = (block.height, applied);
@@ -93,10 +95,7 @@ impl ExactlyOnce {
             };
             if let Some(before) = seen {
                 let detail = format!("{detail} at {before} and at {} of {shard}", block.height);
-                return Err(Broken {
-                    invariant: "exactly once",
-                    detail,
-                });
+                return Err(Broken::new("exactly once", detail));
             }
         }
         Ok(())
@@ -112,16 +111,25 @@ impl ExactlyOnce {
         for supply in ledger.supply() {
             if let Err(broken) = supply.check() {
                 let detail = format!("{shard} at {}: {broken}", ledger.height());
-                return Err(Broken {
-                    invariant: "conservation",
-                    detail,
-                });
+                return Err(Broken::new("conservation", detail));
             }
         }
         Ok(())
     }
 
-    /// Do all shards together hold what genesis gave, once nothing is in flight?
+    /// Is nothing on its way between `ledgers`, one of each shard?
+    pub fn is_settled<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> bool {
+        let mut on_the_way: BTreeMap<_, u128> = BTreeMap::new();
+        for supply in ledgers.flat_map(Ledger::supply) {
+            let amount = on_the_way.entry(supply.asset).or_default();
+            *amount = amount
+                .wrapping_add(supply.sent)
+                .wrapping_sub(supply.received);
+        }
+        on_the_way.values().all(|amount| *amount == 0)
+    }
+
+    /// Do all shards and what is on its way between them hold what genesis gave?
     ///
     /// # Errors
     /// The asset and both totals.
@@ -150,9 +158,6 @@ impl ExactlyOnce {
             return Ok(());
         }
         let detail = format!("genesis gave {given:?}, shards and flight hold {held:?}");
-        Err(Broken {
-            invariant: "global conservation",
-            detail,
-        })
+        Err(Broken::new("global conservation", detail))
     }
 }

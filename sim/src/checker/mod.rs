@@ -1,20 +1,26 @@
 //! What must hold after every step of a world. Each checker is a file; together they see every
-//! step, every message and every executed block.
+//! step, every message and every executed block. Byzantine members are seen and never judged.
 
 mod agreement;
-mod double_vote;
+mod commit;
 mod exactly_once;
+mod statements;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lockstep_consensus as consensus;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Ledger;
 use lockstep_shard::{ExecutedBlock, Fatal, Message, Peer, Ready};
-use lockstep_types::{Rejection, TransactionId};
+use lockstep_types::{
+    Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
+};
 
 pub use agreement::Agreement;
-pub use double_vote::DoubleVote;
+pub use commit::CommitRule;
 pub use exactly_once::ExactlyOnce;
+pub use statements::Statements;
 
 /// Something that must hold does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,37 +32,62 @@ pub struct Broken {
     pub detail: String,
 }
 
+impl Broken {
+    /// Names the invariant and what was seen.
+    pub fn new(invariant: &'static str, detail: String) -> Self {
+        Broken { invariant, detail }
+    }
+}
+
 /// All checkers of a world.
 pub struct Checkers {
     /// One block per committee and height; commits in order, without gaps.
     pub agreement: Agreement,
-    /// One statement per member, view and kind.
-    pub double_vote: DoubleVote,
+    /// What may be signed.
+    pub statements: Statements,
+    /// What makes a block final.
+    pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
     pub exactly_once: ExactlyOnce,
+    genesis: Arc<Genesis>,
+    byzantine: BTreeSet<Peer>,
     broken: Option<Broken>,
 }
 
 impl Checkers {
     /// Checkers for one chain.
-    pub fn new(genesis: Arc<Genesis>) -> Self {
+    pub fn new(genesis: Arc<Genesis>, engine: KeyedHashEngine) -> Self {
         Checkers {
             agreement: Agreement::default(),
-            double_vote: DoubleVote::default(),
-            exactly_once: ExactlyOnce::new(genesis),
+            statements: Statements::default(),
+            commit: CommitRule::new(genesis.clone(), engine),
+            exactly_once: ExactlyOnce::new(genesis.clone()),
+            genesis,
+            byzantine: BTreeSet::new(),
             broken: None,
         }
     }
 
     /// The first thing that does not hold.
-    pub fn broken(&self) -> Option<Broken> {
-        self.broken.clone()
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
     }
 
-    fn note(&mut self, result: Result<(), Broken>) {
+    /// Notes something that a caller has found not to hold.
+    pub fn note(&mut self, result: Result<(), Broken>) {
         if let Err(broken) = result {
             self.broken.get_or_insert(broken);
         }
+    }
+
+    /// This member is not judged.
+    pub fn excuse(&mut self, peer: Peer) {
+        self.byzantine.insert(peer);
+    }
+
+    /// Is this member expected to keep the rules?
+    pub fn is_correct(&self, peer: &Peer) -> bool {
+        !self.byzantine.contains(peer)
     }
 
     pub(crate) fn on_submitted(&mut self, id: TransactionId) {
@@ -64,17 +95,49 @@ impl Checkers {
     }
 
     pub(crate) fn on_step(&mut self, peer: &Peer, ready: &Ready) {
+        if !self.is_correct(peer) {
+            return;
+        }
         if let Some(fatal) = &ready.stop {
             self.on_fatal(peer, fatal);
         }
+        for evidence in &ready.evidence {
+            let author = Peer {
+                committee: peer.committee,
+                member: evidence.author(),
+            };
+            if self.is_correct(&author) {
+                let detail = format!("{peer:?} has evidence against {author:?}: {evidence:?}");
+                self.note(Err(Broken::new("no evidence against the correct", detail)));
+            }
+        }
         for block in &ready.execute {
-            let result = self.agreement.on_committed(peer, &block.link.block);
-            self.note(result);
+            self.on_committed(peer, &block.link, &block.proof);
         }
     }
 
+    pub(crate) fn on_committed(&mut self, peer: &Peer, link: &LinkedBlock, proof: &CommitProof) {
+        if !self.is_correct(peer) {
+            return;
+        }
+        let result = self.agreement.on_committed(peer, &link.block);
+        self.note(result);
+        if proof.headers.first() != Some(link.block.header()) {
+            let detail = format!("{peer:?} at {}", link.block.header().height);
+            self.note(Err(Broken::new("a proof is for its block", detail)));
+        }
+        let result = self.commit.check(peer.committee, proof, false);
+        self.note(result);
+    }
+
     pub(crate) fn on_sent(&mut self, peer: &Peer, message: &Message) {
-        let result = self.double_vote.on_sent(peer, message);
+        if let Message::Consensus(consensus::Message::Proposal(proposal)) = message {
+            self.statements.on_proposal(peer.committee, proposal);
+        }
+        if !self.is_correct(peer) {
+            return;
+        }
+        let result = self.statements.on_sent(peer, message, self.genesis.committee(peer.committee));
         self.note(result);
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);
@@ -82,33 +145,39 @@ impl Checkers {
         }
     }
 
-    pub(crate) fn on_executed(&mut self, peer: &Peer, block: &ExecutedBlock) {
+    /// A correct member found nothing wrong with a message and takes it in.
+    pub(crate) fn on_accepted(&mut self, peer: &Peer, message: &Message) {
+        if let Message::Record(record) = message
+            && self.is_correct(peer)
+        {
+            let result = self.commit.check(CommitteeId::Beacon, &record.proof, true);
+            self.note(result);
+        }
+    }
+
+    pub(crate) fn on_executed(&mut self, peer: &Peer, block: &ExecutedBlock, ledger: &Ledger) {
+        if !self.is_correct(peer) {
+            return;
+        }
         let result = self.agreement.on_executed(peer, block);
         self.note(result);
         let result = self.exactly_once.on_executed(peer, block);
         self.note(result);
-    }
-
-    pub(crate) fn on_ledger(&mut self, peer: &Peer, ledger: &Ledger) {
         let result = self.exactly_once.on_ledger(peer, ledger);
         self.note(result);
     }
 
     pub(crate) fn on_rejected(&mut self, from: &Peer, rejection: &Rejection) {
-        if rejection.blame() == lockstep_types::Blame::Sender {
+        if self.is_correct(from) && rejection.blame() == Blame::Sender {
             let detail = format!("what correct {from:?} sent was refused: {rejection}");
-            self.note(Err(Broken {
-                invariant: "honest messages are accepted",
-                detail,
-            }));
+            self.note(Err(Broken::new("honest messages are accepted", detail)));
         }
     }
 
     pub(crate) fn on_fatal(&mut self, peer: &Peer, fatal: &Fatal) {
-        let detail = format!("{peer:?} stopped: {fatal}");
-        self.note(Err(Broken {
-            invariant: "correct members do not stop",
-            detail,
-        }));
+        if self.is_correct(peer) {
+            let detail = format!("{peer:?} stopped: {fatal}");
+            self.note(Err(Broken::new("correct members do not stop", detail)));
+        }
     }
 }

@@ -1,0 +1,82 @@
+//! One member of a world: the production replica and executor, its disk, its clock and its process,
+//! and what a crash leaves of them.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use lockstep_shard::{Executor, Member, Peer, Ready};
+use lockstep_types::{KeyedSigner, Time};
+
+use crate::byzantine::Behaviour;
+use crate::disk::Disk;
+use crate::Random;
+
+/// A seat of the world.
+pub(crate) struct Node {
+    pub(crate) peer: Peer,
+    pub(crate) signer: KeyedSigner,
+    pub(crate) disk: Disk,
+    pub(crate) running: Option<Running>,
+    /// Counts restarts, so that events of an earlier life are dropped.
+    pub(crate) life: u64,
+    /// Its clock minus the world's, in microseconds.
+    pub(crate) skew: i64,
+    /// The process stands still until then; its connections stay up.
+    pub(crate) paused_until: Time,
+    /// What it does with the messages of its replica, when it is Byzantine.
+    pub(crate) behaviour: Option<Box<dyn Behaviour>>,
+    /// How long its disk takes for a sync, at least and at most.
+    pub(crate) sync: (Duration, Duration),
+}
+
+/// A running process.
+pub(crate) struct Running {
+    pub(crate) member: Member,
+    pub(crate) executor: Option<Executor>,
+    /// Steps whose writes are under way, in order.
+    pub(crate) syncing: VecDeque<Ready>,
+    /// When the last of them is on disk.
+    pub(crate) synced_at: Time,
+    pub(crate) wake_at: Option<Time>,
+}
+
+impl Node {
+    /// The world's time by this node's clock.
+    pub(crate) fn local(&self, now: Time) -> Time {
+        Time::from_micros(now.micros().saturating_add_signed(self.skew))
+    }
+
+    /// A moment of this node's clock in the world's time.
+    pub(crate) fn global(&self, local: Time) -> Time {
+        let back = self.skew.checked_neg().expect("skews are small");
+        Time::from_micros(local.micros().saturating_add_signed(back))
+    }
+
+    /// Ends its life. False when it was not running.
+    ///
+    /// Log and safety record are synced in parallel, several steps at a time; the next group starts
+    /// when both are on disk. So of a group under way the log writes survive or not, and the last
+    /// record in it survives or not.
+    pub(crate) fn crash(&mut self, random: &mut Random) -> bool {
+        let Some(running) = self.running.take() else {
+            return false;
+        };
+        self.life += 1;
+        let steps = running.syncing;
+        let group = random.below(steps.len() as u64 + 1);
+        let group = usize::try_from(group).expect("an index");
+        if group > 0 && random.chance(500) {
+            for ready in steps.iter().take(group) {
+                self.disk.write_synced(ready.writes(), None);
+            }
+        }
+        let record = steps.iter().take(group).rev().find_map(Ready::record);
+        if let Some(record) = record
+            && random.chance(500)
+        {
+            self.disk.write_record(record);
+        }
+        self.disk.crash(random);
+        true
+    }
+}
