@@ -159,15 +159,6 @@ impl Keystore {
     /// When the name is taken or the directory cannot be written.
     pub fn save(&self, name: &str, key: &KeyFile) -> Result<PathBuf, KeystoreError> {
         let path = self.path(name)?;
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeystoreError::Exists {
-                name: name.to_owned(),
-            },
-            _ => KeystoreError::Io {
-                path: path.clone(),
-                error,
-            },
-        };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -176,16 +167,53 @@ impl Keystore {
                 path: self.directory.clone(),
                 error,
             })?;
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        file.write_all(key.to_json().as_bytes()).map_err(failed)?;
-        // The key may be all there is of somebody's money.
-        file.sync_all().map_err(failed)?;
+        write_new(&path, key).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeystoreError::Exists {
+                name: name.to_owned(),
+            },
+            _ => KeystoreError::Io {
+                path: path.clone(),
+                error,
+            },
+        })?;
         Ok(path)
+    }
+
+    /// Puts a file in the place of one: the same key under another password. At every moment one
+    /// of the two is there whole.
+    ///
+    /// # Errors
+    /// When there is no such key, it is another one, or the directory cannot be written.
+    pub fn replace(&self, name: &str, key: &KeyFile) -> Result<(), KeystoreError> {
+        let path = self.path(name)?;
+        let before = self.load(name)?.public_key();
+        if before.is_some() && before != key.public_key() {
+            return Err(KeystoreError::File {
+                path,
+                error: KeyFileError::OtherKey,
+            });
+        }
+        let failed = |error| KeystoreError::Io {
+            path: path.clone(),
+            error,
+        };
+        let fresh = path.with_extension("new");
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        write_new(&fresh, key).map_err(failed)?;
+        fs::rename(&fresh, &path).map_err(failed)
+    }
+
+    /// Deletes a key. What its account holds can then be spent by nobody.
+    ///
+    /// # Errors
+    /// When there is no such key or the directory cannot be written.
+    pub fn remove(&self, name: &str) -> Result<(), KeystoreError> {
+        let path = self.path(name)?;
+        self.load(name)?;
+        fs::remove_file(&path).map_err(|error| KeystoreError::Io { path, error })
     }
 
     /// Reads a key file; the key inside stays encrypted.
@@ -211,6 +239,17 @@ impl Keystore {
         let text = fs::read_to_string(&path).map_err(failed)?;
         KeyFile::parse(&text).map_err(|error| KeystoreError::File { path, error })
     }
+}
+
+/// Writes and syncs: the key may be all there is of somebody's money.
+fn write_new(path: &Path, key: &KeyFile) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(key.to_json().as_bytes())?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -240,6 +279,31 @@ mod tests {
         assert!(matches!(error, KeystoreError::Exists { .. }));
         assert!(matches!(
             store.load("other"),
+            Err(KeystoreError::NotFound { .. })
+        ));
+    }
+
+    #[test]
+    fn a_password_changes_and_the_key_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Keystore::at(directory.path());
+        store.save("main", &file(1)).unwrap();
+        let key = SecretKey::insecure_from_seed(1, "keystore");
+        let again = KeyFile::encrypt(&key, "other", Cost::INSECURE_FAST).unwrap();
+        store.replace("main", &again).unwrap();
+        assert!(store.load("main").unwrap().decrypt("other").is_ok());
+        assert_eq!(store.names().unwrap(), ["main"]);
+        let error = store.replace("main", &file(2)).unwrap_err();
+        assert!(matches!(
+            error,
+            KeystoreError::File {
+                error: KeyFileError::OtherKey,
+                ..
+            }
+        ));
+        store.remove("main").unwrap();
+        assert!(matches!(
+            store.remove("main"),
             Err(KeystoreError::NotFound { .. })
         ));
     }

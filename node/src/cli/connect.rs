@@ -123,6 +123,26 @@ impl NetworkOptions {
         }
     }
 
+    /// Name and address of every validator that was named, of all committees.
+    ///
+    /// # Errors
+    /// When there is no network file and no `--rpc` either.
+    pub(crate) fn nodes(&self) -> Result<Vec<(String, String)>, Failure> {
+        if !self.rpc.is_empty() {
+            return Ok(self
+                .rpc
+                .iter()
+                .map(|url| (url.clone(), url.clone()))
+                .collect());
+        }
+        let (file, _) = self.file()?;
+        Ok(file
+            .endpoints
+            .into_iter()
+            .map(|node| (node.validator, node.url))
+            .collect())
+    }
+
     /// Finds the network and makes sure it is the one it is said to be.
     ///
     /// # Errors

@@ -40,6 +40,24 @@ enum Action {
     },
     /// List your keys; on a development network its accounts as well
     List,
+    /// Give a key another password
+    Password {
+        /// Its name
+        name: String,
+        /// File whose first line is the new password [default: ask]
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+        #[command(flatten)]
+        password: PasswordOptions,
+    },
+    /// Delete a key; what its account holds can then be spent by nobody
+    Remove {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
     /// Take a key from a file
     Import {
         /// Its name here
@@ -89,6 +107,34 @@ impl KeyCommand {
                 keep(&keystore, name, &generate()?, password, &view)
             }
             Action::List => list(&keystore, &view),
+            Action::Password {
+                name,
+                new_password_file,
+                password,
+            } => {
+                let new = PasswordOptions {
+                    password_file: new_password_file.clone(),
+                };
+                change_password(&keystore, name, password, &new)
+            }
+            Action::Remove { name, yes } => {
+                keystore.load(name)?;
+                let question = format!("Delete the key {name} for good?");
+                if !yes && !self.output.confirm(&question) {
+                    return Err(Failure::new(
+                        ExitCode::Rejected,
+                        "LS-KEY-016",
+                        "not deleted",
+                    ));
+                }
+                keystore.remove(name)?;
+                let value = json!({ "name": name, "removed": true });
+                Ok(Done {
+                    value,
+                    text: format!("{name} deleted"),
+                    ..Done::default()
+                })
+            }
             Action::Import {
                 name,
                 secret_file,
@@ -148,6 +194,24 @@ fn keep(
         text,
         bare: address,
         exit: None,
+    })
+}
+
+fn change_password(
+    keystore: &Keystore,
+    name: &str,
+    old: &PasswordOptions,
+    new: &PasswordOptions,
+) -> Result<Done, Failure> {
+    let file = keystore.load(name)?;
+    let key = file.decrypt(&*old.read(&format!("Password for {name}: "))?)?;
+    let file = KeyFile::encrypt(&key, &*new.read_new(name)?, Cost::STANDARD)?;
+    keystore.replace(name, &file)?;
+    let value = json!({ "name": name, "changed": true });
+    Ok(Done {
+        value,
+        text: format!("{name} has a new password"),
+        ..Done::default()
     })
 }
 

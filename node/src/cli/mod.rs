@@ -9,6 +9,8 @@ mod key;
 mod node;
 mod output;
 mod send;
+mod status;
+mod supply;
 mod tx;
 mod up;
 
@@ -43,6 +45,10 @@ enum Command {
     Balance(balance::BalanceCommand),
     /// Transactions: status, receipts, proofs.
     Tx(tx::TxCommand),
+    /// Shows how every validator is doing, and what keeps it from progressing.
+    Status(status::StatusCommand),
+    /// Shows the conservation equation of every shard, and what is on its way.
+    Supply(supply::SupplyCommand),
 }
 
 /// A command that failed: what to say and how to leave.
@@ -83,6 +89,8 @@ pub fn main() -> ExitCode {
         Command::Send(command) => return wallet(command.run()),
         Command::Balance(command) => return wallet(command.run()),
         Command::Tx(command) => return wallet(command.run()),
+        Command::Status(command) => return wallet(command.run()),
+        Command::Supply(command) => return wallet(command.run()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
