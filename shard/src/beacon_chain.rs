@@ -143,7 +143,10 @@ impl BeaconChain {
         if height == Height::ZERO {
             EffectsDigest::ZERO
         } else {
-            EffectsDigest::new(lockstep_types::hash("lockstep/beacon-effects", &(number, hash)))
+            EffectsDigest::new(lockstep_types::hash(
+                "lockstep/beacon-effects",
+                &(number, hash),
+            ))
         }
     }
 
@@ -168,7 +171,10 @@ impl BeaconChain {
             let (number, hash) = match newest {
                 Some(record) => (record.record.number, record.record.hash()),
                 // Before the first record; further back than records are kept nobody asks.
-                None if records.first().is_none_or(|first| first.record.number.get() == 1) => {
+                None if records
+                    .first()
+                    .is_none_or(|first| first.record.number.get() == 1) =>
+                {
                     (WindowNumber::ZERO, BarrierRecord::genesis_hash(genesis))
                 }
                 None => break,
