@@ -1,5 +1,7 @@
 //! The wallet's commands as a person types them, against a network that `lockstep up` started.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

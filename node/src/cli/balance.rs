@@ -64,14 +64,10 @@ pub(crate) async fn ask(connected: &Connected, account: AccountId) -> Result<Acc
     Ok(connected.shard(shard)?.account(&address).await?)
 }
 
-/// How much of the native asset an account holds.
+/// How much of the native asset an account holds, as the node says; a node may say anything.
 pub(crate) fn native(account: &Account) -> u128 {
-    account
-        .balances
-        .iter()
-        .filter(|balance| balance.asset == 0)
-        .map(|b| b.amount)
-        .sum()
+    let native = account.balances.iter().filter(|balance| balance.asset == 0);
+    native.fold(0, |sum, balance| sum.saturating_add(balance.amount))
 }
 
 fn show(held: &[(String, Account)]) -> Done {

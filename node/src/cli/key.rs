@@ -204,8 +204,8 @@ fn change_password(
     new: &PasswordOptions,
 ) -> Result<Done, Failure> {
     let file = keystore.load(name)?;
-    let key = file.decrypt(&*old.read(&format!("Password for {name}: "))?)?;
-    let file = KeyFile::encrypt(&key, &*new.read_new(name)?, Cost::STANDARD)?;
+    let key = file.decrypt(&old.read(&format!("Password for {name}: "))?)?;
+    let file = KeyFile::encrypt(&key, &new.read_new(name)?, Cost::STANDARD)?;
     keystore.replace(name, &file)?;
     let value = json!({ "name": name, "changed": true });
     Ok(Done {

@@ -42,9 +42,9 @@ pub(crate) struct SendCommand {
     /// Pay even though the same payment has been sent and its outcome is not known
     #[arg(long, conflicts_with = "id")]
     pub(crate) new: bool,
-    /// Windows the transaction stays valid for
-    #[arg(long, value_name = "WINDOWS", default_value_t = DEFAULT_LIFETIME)]
-    pub(crate) lifetime: u64,
+    /// Windows the transaction stays valid for [default: about a minute, at least 20]
+    #[arg(long, value_name = "WINDOWS")]
+    pub(crate) lifetime: Option<u64>,
     /// Only say whether it would be accepted now
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -208,7 +208,7 @@ impl SendCommand {
             asset: AssetId::NATIVE,
             amount: payment.amount.units(),
         };
-        let expiry = WindowNumber::new(sender.window).plus(self.lifetime);
+        let expiry = WindowNumber::new(sender.window).plus(self.lifetime(connected));
         let nonce = sender.pending_nonce.max(sender.nonce);
         let signed =
             SignedTransaction::transfers(&connected.hash, &signer, nonce, expiry, &[transfer]);
@@ -219,6 +219,20 @@ impl SendCommand {
         let entry = entry(connected, payment, id, signed.id, signed.to_hex());
         journal.write(&entry)?;
         Ok((entry, signed))
+    }
+
+    /// Where windows are short, twenty of them are over before a busy shard has had its turn.
+    fn lifetime(&self, connected: &Connected) -> u64 {
+        const LONG_ENOUGH: Duration = Duration::from_secs(60);
+        self.lifetime.unwrap_or_else(|| {
+            let interval = connected
+                .interval
+                .map_or(u128::MAX, |interval| interval.as_micros());
+            let windows = LONG_ENOUGH.as_micros() / interval.max(1);
+            u64::try_from(windows)
+                .unwrap_or(u64::MAX)
+                .max(DEFAULT_LIFETIME)
+        })
     }
 
     /// What can be said without sending. It is no promise: others send as well.
