@@ -78,24 +78,68 @@ fn barriers_follow_each_other_and_transfers_settle() {
     world.checkers.exactly_once.check_total(ledgers).unwrap();
 }
 
+fn stamps(world: &World, phase: Phase, barrier: u64) -> Vec<(Peer, Time)> {
+    let barrier = WindowNumber::new(barrier);
+    let of = |(peer, stamp): &(Peer, _)| -> Option<(Peer, Time)> {
+        let stamp: &lockstep_shard::PhaseStamp = stamp;
+        (stamp.phase == phase && stamp.barrier == barrier).then_some((*peer, stamp.at))
+    };
+    world.phases.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_block_is_final_everywhere_four_delays_after_its_proposal() {
+    let mut world = world(2);
+    world.run_until(Time::from_millis(4_000)).unwrap();
+    // The seal of window 1 is proposed the moment its time has come.
+    let proposed = world.genesis().time.after(world.genesis().interval);
+    let sealed = stamps(&world, Phase::Sealed, 1);
+    assert_eq!(sealed.len(), 8, "at every member of both shards");
+    for (peer, at) in sealed {
+        assert_eq!(at.since(proposed), 4 * DELAY, "{peer:?}");
+    }
+}
+
 #[test]
 fn ten_delays_from_a_seal_to_the_next_window() {
     let mut world = world(2);
     world.run_until(Time::from_millis(4_000)).unwrap();
     let first = |phase| {
-        let stamps = world.phases.iter().map(|(_, stamp)| stamp);
-        stamps
-            .filter(|s| s.phase == phase && s.barrier == WindowNumber::new(1))
-            .map(|s| s.at)
-            .min()
+        let stamps = stamps(&world, phase, 1);
+        stamps.into_iter().map(|(_, at)| at).min().unwrap()
     };
-    let sealed = first(Phase::Sealed).unwrap();
-    let recorded = first(Phase::Recorded).unwrap();
-    let received = first(Phase::Received).unwrap();
+    let sealed = first(Phase::Sealed);
     // Proposal at t, committed at t + 4δ; signed there, recorded 1 + 4 later, received 1 later:
-    // the block that opens the next window is proposed at t + 10δ.
-    assert_eq!(recorded.since(sealed), 5 * DELAY);
-    assert_eq!(received.since(sealed), 6 * DELAY);
+    // the block that opens the next window is proposed at t + 10δ, and committed 4 later like the
+    // seal before it.
+    assert_eq!(first(Phase::Recorded).since(sealed), 5 * DELAY);
+    assert_eq!(first(Phase::Received).since(sealed), 6 * DELAY);
+    let applied = stamps(&world, Phase::Applied, 1);
+    assert_eq!(applied.len(), 8);
+    for (peer, at) in applied {
+        assert_eq!(at.since(sealed), 10 * DELAY, "{peer:?}");
+    }
+}
+
+#[test]
+fn an_idle_network_makes_seals_records_and_what_commits_them() {
+    let mut world = world(4);
+    world.run_until(Time::from_millis(20_500)).unwrap();
+    let records = world.checkers.agreement.record().get();
+    assert!(records >= 14, "a barrier per window and ten delays");
+    for peer in world.peers().collect::<Vec<_>>() {
+        let blocks = world.member(&peer).unwrap().status().committed.get();
+        // A shard: seal, naming block, and a block on each that commits it. The beacon: the record
+        // and a block on it. The last block of all waits for company.
+        let per_record = if peer.committee == CommitteeId::Beacon { 2 } else { 4 };
+        let complete = records * per_record - 1;
+        let begun = complete..complete + per_record;
+        assert!(begun.contains(&blocks), "{peer:?}: {blocks} blocks for {records} records");
+    }
+    // And between barriers nothing happens at all.
+    let steps = world.steps();
+    world.run_until(Time::from_millis(20_505)).unwrap();
+    assert!(world.steps() - steps < 200);
 }
 
 #[test]
