@@ -28,6 +28,11 @@ struct Certified {
     count: u64,
 }
 
+/// Proven bundles of one source, by the first entry and the window of the root. A range may be held
+/// under several roots: an old one may age out before the range is credited, a new one may not be
+/// applied yet.
+type Proven = BTreeMap<(u64, WindowNumber), (Digest, Arc<Bundle>)>;
+
 /// Held records and bundles of one shard replica.
 #[derive(Debug)]
 pub struct BundlePool {
@@ -35,9 +40,7 @@ pub struct BundlePool {
     records: BTreeMap<WindowNumber, Arc<CertifiedRecord>>,
     certified: BTreeMap<ShardId, BTreeMap<WindowNumber, Certified>>,
     unproven: VecDeque<Arc<Bundle>>,
-    /// By the first entry and the window of the root. A range may be held under several roots: an
-    /// old one may age out before the range is credited, a new one may not be applied yet.
-    proven: BTreeMap<ShardId, BTreeMap<(u64, WindowNumber), (Digest, Arc<Bundle>)>>,
+    proven: BTreeMap<ShardId, Proven>,
     /// Bundles that undecided or unexecuted blocks list, by digest.
     by_digest: BTreeMap<Digest, Arc<Bundle>>,
 }
