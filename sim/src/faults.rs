@@ -202,7 +202,13 @@ fn draw_cut(random: &mut Random, peers: &[Peer]) -> Cut {
     let one = *random.pick(peers);
     match random.below(8) {
         0 => Cut::Apart([one].into()),
-        1 => Cut::Apart(peers.iter().filter(|_| random.chance(500)).copied().collect()),
+        1 => Cut::Apart(
+            peers
+                .iter()
+                .filter(|_| random.chance(500))
+                .copied()
+                .collect(),
+        ),
         2 => {
             let same = |peer: &&Peer| peer.committee == one.committee;
             Cut::Apart(peers.iter().filter(same).copied().collect())

@@ -3,6 +3,9 @@
 //! line with the command that repeats it. `--trace` prints every event, `--twice` runs each seed
 //! twice and compares the digests of all events.
 
+// The program around the pure library: it may run threads and measure real time.
+#![allow(clippy::disallowed_types)]
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +107,10 @@ fn report(arguments: &Arguments, seed: u64, result: &Result<Outcome, String>, su
             sum.simulated += outcome.simulated;
             if let Some((at, broken)) = &outcome.failure {
                 sum.failures += 1;
-                println!("seed {seed} FAILED at {at}: {broken} | {} | repeat: {again} --trace", outcome.faults);
+                println!(
+                    "seed {seed} FAILED at {at}: {broken} | {} | repeat: {again} --trace",
+                    outcome.faults
+                );
             } else if arguments.verbose {
                 println!(
                     "seed {seed}: {:.1} s, {} steps, {} executed, events {} | {}",

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use lockstep_shard::{Executor, Member, Peer, Ready};
 use lockstep_types::{KeyedSigner, Time};
 
+use crate::Random;
 use crate::byzantine::Behaviour;
 use crate::disk::Disk;
-use crate::Random;
 
 /// A seat of the world.
 pub(crate) struct Node {

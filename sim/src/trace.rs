@@ -44,7 +44,12 @@ impl fmt::Display for Summary<'_> {
             }
             Message::Checkpoint(vote) => {
                 let checkpoint = &vote.checkpoint;
-                write!(f, "checkpoint {} of {}", checkpoint.window(), checkpoint.shard)
+                write!(
+                    f,
+                    "checkpoint {} of {}",
+                    checkpoint.window(),
+                    checkpoint.shard
+                )
             }
             Message::Record(record) => write!(f, "record {}", record.record.number),
             Message::Bundle(bundle) => write!(
@@ -65,10 +70,7 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-fn consensus_summary(
-    message: &consensus::Message,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+fn consensus_summary(message: &consensus::Message, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match message {
         consensus::Message::Proposal(proposal) => {
             let header = proposal.block.header();
@@ -117,5 +119,8 @@ pub type Sink = Box<dyn FnMut(&str)>;
 
 pub(crate) fn line(sink: &mut Sink, now: Time, peer: &Peer, text: fmt::Arguments<'_>) {
     let (seconds, micros) = (now.micros() / 1_000_000, now.micros() % 1_000_000);
-    sink(&format!("{seconds:>5}.{micros:06} {:<10} {text}", Name(peer)));
+    sink(&format!(
+        "{seconds:>5}.{micros:06} {:<10} {text}",
+        Name(peer)
+    ));
 }

@@ -43,7 +43,10 @@ impl Client {
             if pending.life == life {
                 continue;
             }
-            if world.submit(&self.home, pending.transaction.clone()).is_none() {
+            if world
+                .submit(&self.home, pending.transaction.clone())
+                .is_none()
+            {
                 return false;
             }
             pending.life = life;
@@ -78,7 +81,11 @@ impl Workload {
         });
         Workload {
             clients: clients.collect(),
-            accounts: keys.accounts.iter().map(|account| account.account).collect(),
+            accounts: keys
+                .accounts
+                .iter()
+                .map(|account| account.account)
+                .collect(),
         }
     }
 

@@ -431,7 +431,10 @@ impl World {
         let kind = message.kind();
         let digest = self.digest.take().expect("put back below");
         self.digest = Some(digest.value(&(self.now, from, node as u64)).value(&kind));
-        self.tell(node, format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)));
+        self.tell(
+            node,
+            format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)),
+        );
         if let Some(behaviour) = &mut self.nodes[node].behaviour {
             behaviour.hear(&message);
         }
@@ -486,7 +489,10 @@ impl World {
             self.tell(node, format_args!("commits {height} {view} {id:?}"));
         }
         for (from, reason) in &ready.refused {
-            self.tell(node, format_args!("refuses {}: {reason}", trace::Name(from)));
+            self.tell(
+                node,
+                format_args!("refuses {}: {reason}", trace::Name(from)),
+            );
         }
         for stamp in &ready.phases {
             let (phase, barrier) = (stamp.phase.name(), stamp.barrier);
@@ -508,7 +514,9 @@ impl World {
     }
 
     fn die(&mut self, node: usize) {
-        let most = self.crash_points.map_or(Duration::ZERO, |points| points.down);
+        let most = self
+            .crash_points
+            .map_or(Duration::ZERO, |points| points.down);
         let down = self.random.duration(Duration::from_millis(50), most);
         self.crash_node(node, down);
     }
@@ -592,7 +600,8 @@ impl World {
                 let ledger = executor.expect("just used").ledger();
                 self.checkers.on_executed(&peer, &block, ledger);
                 let life = self.nodes[node].life;
-                self.agenda.add(self.now, node, Event::Executed { life, block });
+                self.agenda
+                    .add(self.now, node, Event::Executed { life, block });
             }
             Err(fatal) => self.checkers.on_fatal(&peer, &fatal),
         }

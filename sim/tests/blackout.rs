@@ -1,5 +1,7 @@
 //! Everybody crashes at once: commits resume, and nothing that was final is lost.
 
+#![allow(clippy::unwrap_used)]
+
 use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
@@ -48,7 +50,12 @@ fn a_power_cut_of_everybody_loses_nothing_that_was_final() {
         let mut random = Random::new(seed);
         let mut clients = Workload::new(&mut random, &world);
         for cut in 0..4u64 {
-            run(&mut world, &mut clients, &mut random, Duration::from_millis(1_700 + 130 * cut));
+            run(
+                &mut world,
+                &mut clients,
+                &mut random,
+                Duration::from_millis(1_700 + 130 * cut),
+            );
             let before = heights(&world);
             let final_before = world.checkers.exactly_once.executed();
             let peers: Vec<Peer> = world.peers().collect();
@@ -57,19 +64,35 @@ fn a_power_cut_of_everybody_loses_nothing_that_was_final() {
                 world.crash(peer, down);
             }
             // All are back after one second at the latest; commits resume within five more.
-            run(&mut world, &mut clients, &mut random, Duration::from_secs(6));
+            run(
+                &mut world,
+                &mut clients,
+                &mut random,
+                Duration::from_secs(6),
+            );
             for peer in &peers {
                 let status = world.member(peer).unwrap().status();
-                let had = before.iter().find(|(id, _)| *id == peer.committee).unwrap().1;
+                let had = before
+                    .iter()
+                    .find(|(id, _)| *id == peer.committee)
+                    .unwrap()
+                    .1;
                 // That the blocks up to there are the ones that were final, and come to the same
                 // effects, is what the agreement checker compares.
-                assert!(status.executed > had, "seed {seed}, {peer:?}: {status:?}, had {had}");
+                assert!(
+                    status.executed > had,
+                    "seed {seed}, {peer:?}: {status:?}, had {had}"
+                );
             }
             assert!(world.checkers.exactly_once.executed() > final_before);
         }
         let end = world.now().after(Duration::from_secs(10));
         while clients.chase(&mut world) > 0 {
-            assert!(world.now() < end, "seed {seed}: {:?} not executed", clients.pending());
+            assert!(
+                world.now() < end,
+                "seed {seed}: {:?} not executed",
+                clients.pending()
+            );
             let next = world.now().after(Duration::from_millis(100));
             world.run_until(next).unwrap();
         }

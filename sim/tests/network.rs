@@ -1,6 +1,8 @@
 //! A two-shard network with its beacon, without faults: latency in network delays, transfers
 //! within and across shards, and silence when there is nothing to do.
 
+#![allow(clippy::unwrap_used)]
+
 use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
@@ -131,10 +133,17 @@ fn an_idle_network_makes_seals_records_and_what_commits_them() {
         let blocks = world.member(&peer).unwrap().status().committed.get();
         // A shard: seal, naming block, and a block on each that commits it. The beacon: the record
         // and a block on it. The last block of all waits for company.
-        let per_record = if peer.committee == CommitteeId::Beacon { 2 } else { 4 };
+        let per_record = if peer.committee == CommitteeId::Beacon {
+            2
+        } else {
+            4
+        };
         let complete = records * per_record - 1;
         let begun = complete..complete + per_record;
-        assert!(begun.contains(&blocks), "{peer:?}: {blocks} blocks for {records} records");
+        assert!(
+            begun.contains(&blocks),
+            "{peer:?}: {blocks} blocks for {records} records"
+        );
     }
     // And between barriers nothing happens at all.
     let steps = world.steps();

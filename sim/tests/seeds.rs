@@ -1,5 +1,7 @@
 //! Seeds that once failed, each with a sentence in `seeds.txt`, and two runs of one seed.
 
+#![allow(clippy::unwrap_used)]
+
 use core::time::Duration;
 
 use lockstep_sim::{Chains, Run};

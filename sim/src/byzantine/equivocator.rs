@@ -41,12 +41,7 @@ impl Equivocator {
         Message::Consensus(consensus::Message::Vote(vote))
     }
 
-    fn both(
-        &mut self,
-        seat: &mut Seat<'_>,
-        to: Peer,
-        proposal: &Proposal,
-    ) -> Vec<(Peer, Message)> {
+    fn both(&mut self, seat: &mut Seat<'_>, to: Peer, proposal: &Proposal) -> Vec<(Peer, Message)> {
         let view = proposal.view();
         let twin = self
             .twins

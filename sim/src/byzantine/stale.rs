@@ -81,7 +81,10 @@ impl Stale {
     /// view was entered, so only where a timeout certificate did that.
     fn stale_timeout(&self, seat: &mut Seat<'_>, timeout: &Timeout) -> Option<Timeout> {
         let entered_by = timeout.entered_by.clone()?;
-        let (_, old) = self.certificates.range(..timeout.high_qc.view).next_back()?;
+        let (_, old) = self
+            .certificates
+            .range(..timeout.high_qc.view)
+            .next_back()?;
         let (author, domain) = (seat.peer.member, seat.domain());
         let view = timeout.view;
         Some(Timeout::sign(

@@ -25,7 +25,9 @@ impl Agreement {
     pub fn height(&self, committee: CommitteeId) -> Height {
         let below = (committee, Height::new(u64::MAX));
         let mut newest = self.blocks.range((committee, Height::ZERO)..=below);
-        newest.next_back().map_or(Height::ZERO, |((_, height), _)| *height)
+        newest
+            .next_back()
+            .map_or(Height::ZERO, |((_, height), _)| *height)
     }
 
     /// The highest record.

@@ -44,13 +44,18 @@ impl CommitRule {
         };
         for pair in proof.headers.windows(2) {
             if pair[1].parent != pair[0].id() {
-                return fail(format!("{committee:?}: a gap above height {}", first.height));
+                return fail(format!(
+                    "{committee:?}: a gap above height {}",
+                    first.height
+                ));
             }
         }
         let (child, height) = (&proof.child, first.height);
         if child.parent != last.id() || child.view != last.view.next() {
             let views = (last.view, child.view);
-            return fail(format!("{committee:?}: {height} is final by views {views:?}"));
+            return fail(format!(
+                "{committee:?}: {height} is final by views {views:?}"
+            ));
         }
         for (id, view, qc) in [
             (last.id(), last.view, &proof.qc),

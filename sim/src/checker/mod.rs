@@ -137,7 +137,9 @@ impl Checkers {
         if !self.is_correct(peer) {
             return;
         }
-        let result = self.statements.on_sent(peer, message, self.genesis.committee(peer.committee));
+        let result = self
+            .statements
+            .on_sent(peer, message, self.genesis.committee(peer.committee));
         self.note(result);
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);
