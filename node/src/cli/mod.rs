@@ -2,6 +2,7 @@
 
 mod accounts;
 mod balance;
+mod completions;
 mod connect;
 mod failure;
 mod genesis;
@@ -16,7 +17,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cluster;
 use crate::exit;
@@ -49,6 +50,8 @@ enum Command {
     Status(status::StatusCommand),
     /// Shows the conservation equation of every shard, and what is on its way.
     Supply(supply::SupplyCommand),
+    /// Prints a completion script for a shell.
+    Completions(completions::CompletionsCommand),
 }
 
 /// A command that failed: what to say and how to leave.
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Tx(command) => return wallet(command.run()),
         Command::Status(command) => return wallet(command.run()),
         Command::Supply(command) => return wallet(command.run()),
+        Command::Completions(command) => return command.run(Cli::command()).into(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
