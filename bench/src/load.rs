@@ -33,8 +33,9 @@ use crate::statistics::quantile;
 /// Transactions are planned in steps of this length. Shorter ones would cost more calls than
 /// the validators should have to answer besides their work.
 pub const TICK: Duration = Duration::from_millis(5);
-/// Calls to one shard on the way at a time; beyond, transactions stay with their accounts.
-const MAX_CALLS: usize = 32;
+/// Calls to one validator on the way at a time. A validator that does not answer is passed over and
+/// must not hold up the plan; when none has room, transactions stay with their accounts.
+const MAX_CALLS: usize = 8;
 /// What each transfer moves. Small, so that no account runs dry.
 const AMOUNT: u128 = 1_000;
 /// Reasons of rejections kept.
@@ -269,6 +270,18 @@ impl Book {
             });
         }
         outgoing
+    }
+
+    /// Takes back what no validator had room for.
+    fn hold_back(&mut self, batch: &[Outgoing]) {
+        self.generator.sent -= batch.len() as u64;
+        self.generator.held_back += batch.len() as u64;
+        for outgoing in batch {
+            if let Some(waiting) = self.waiting.remove(&outgoing.id) {
+                let shard = self.deck.0[waiting.account].shard;
+                self.free[usize::from(shard)].push_back(waiting.account);
+            }
+        }
     }
 
     /// How many accounts of a shard could send at once.
@@ -558,7 +571,10 @@ pub async fn offer(
         .iter()
         .map(|url| Client::new(&[url], CALL_DEADLINE).map(Arc::new))
         .collect::<Result<_, _>>()?;
-    let calls = Arc::new(Semaphore::new(MAX_CALLS));
+    let calls: Vec<_> = members
+        .iter()
+        .map(|_| Arc::new(Semaphore::new(MAX_CALLS)))
+        .collect();
     let mut turn = 0;
     let mut due = 0.0;
     let mut tick = Instant::now();
@@ -587,11 +603,17 @@ pub async fn offer(
             book.take(shard, count, planned)
         };
         for batch in outgoing.chunks(MAX_SUBMITTED) {
-            let batch = batch.to_vec();
-            let member = Arc::clone(&members[turn % members.len()]);
-            turn += 1;
-            let permit = Arc::clone(&calls).acquire_owned().await;
-            let book = book.clone();
+            let room = (0..members.len()).find_map(|step| {
+                let at = (turn + step) % members.len();
+                let permit = Arc::clone(&calls[at]).try_acquire_owned().ok()?;
+                Some((at, permit))
+            });
+            let Some((at, permit)) = room else {
+                book.open().hold_back(batch);
+                continue;
+            };
+            turn = at + 1;
+            let (member, batch, book) = (Arc::clone(&members[at]), batch.to_vec(), book.clone());
             tokio::spawn(async move {
                 submit(&member, batch, &book).await;
                 drop(permit);
@@ -714,6 +736,17 @@ mod tests {
         let generator = book.generator();
         assert_eq!((generator.refused, generator.rejected), (1, 1));
         assert_eq!(generator.reasons, ["nonce: m"]);
+    }
+
+    #[test]
+    fn what_no_validator_has_room_for_stays_with_its_account() {
+        let mut book = book(1, 1, 2, 0.0);
+        let first = book.take(0, 1, 0);
+        book.hold_back(&first);
+        let generator = book.generator();
+        assert_eq!((generator.sent, generator.held_back), (0, 1));
+        assert_eq!(book.unknown(), 0);
+        assert_eq!(book.take(0, 1, 0)[0].id, first[0].id);
     }
 
     #[test]
