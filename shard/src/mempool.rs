@@ -4,7 +4,7 @@
 //! misses its windows is packed again from there.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockstep_ledger::{Refusal, Transaction};
 use lockstep_types::{GenesisHash, Time, TransactionId, Verified, WindowNumber};
@@ -16,13 +16,19 @@ pub const MAX_TRANSACTIONS: usize = 131_072;
 /// loaded validator fills its batches.
 pub const PACK_DELAY: Duration = Duration::from_millis(4);
 
-/// How often a transaction that came before its predecessor is packed again.
-const MAX_ATTEMPTS: u8 = 8;
+/// How long a transaction whose predecessor is missing is kept. The predecessor may be in a batch
+/// that only its author holds, and reach the chain views later.
+const GAP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The wait before such a transaction is packed again: doubled from the first to the last.
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Flying {
     transaction: Verified<Transaction>,
-    attempts: u8,
+    since: Time,
+    retry: Duration,
 }
 
 /// Transactions on their way into blocks.
@@ -33,6 +39,8 @@ pub struct Mempool {
     /// Everything taken in and not yet executed, waiting or packed.
     flying: BTreeMap<TransactionId, Flying>,
     waiting_since: Option<Time>,
+    /// What came before its predecessor, and when it is packed again.
+    later: BTreeSet<(Time, TransactionId)>,
 }
 
 /// Why a transaction was not taken in.
@@ -51,6 +59,7 @@ impl Mempool {
             waiting: VecDeque::new(),
             flying: BTreeMap::new(),
             waiting_since: None,
+            later: BTreeSet::new(),
         }
     }
 
@@ -74,7 +83,8 @@ impl Mempool {
             id,
             Flying {
                 transaction,
-                attempts: 1,
+                since: now,
+                retry: FIRST_RETRY,
             },
         );
         self.wait(now, id);
@@ -98,7 +108,20 @@ impl Mempool {
 
     /// When the next batch is due, if any is.
     pub fn pack_at(&self) -> Option<Time> {
-        self.waiting_since.map(|since| since.after(PACK_DELAY))
+        let waiting = self.waiting_since.map(|since| since.after(PACK_DELAY));
+        let later = self.later.first().map(|(due, _)| *due);
+        waiting.into_iter().chain(later).min()
+    }
+
+    /// Puts what has waited for its predecessor long enough among the others.
+    fn try_again(&mut self, now: Time) {
+        while let Some((due, id)) = self.later.first().copied()
+            && due <= now
+        {
+            self.later.pop_first();
+            self.waiting.push_back(id);
+            self.waiting_since.get_or_insert(due);
+        }
     }
 
     /// The transactions for a batch, when it is full or its oldest has waited long enough.
@@ -108,7 +131,9 @@ impl Mempool {
         most: usize,
         most_bytes: usize,
     ) -> Option<Vec<Verified<Transaction>>> {
-        if self.waiting.len() < most && self.pack_at().is_none_or(|due| now < due) {
+        self.try_again(now);
+        let due = self.waiting_since.map(|since| since.after(PACK_DELAY));
+        if self.waiting.len() < most && due.is_none_or(|due| now < due) {
             return None;
         }
         let mut taken: Vec<Verified<Transaction>> = Vec::new();
@@ -147,6 +172,8 @@ impl Mempool {
         for id in ids {
             self.flying.remove(&id);
         }
+        let flying = &self.flying;
+        self.later.retain(|(_, id)| flying.contains_key(id));
     }
 
     /// A block has passed over these. One that only came too early gets another chance.
@@ -156,9 +183,9 @@ impl Mempool {
                 continue;
             };
             let early = matches!(refusal, Refusal::NonceAhead { .. });
-            if early && flying.attempts < MAX_ATTEMPTS {
-                flying.attempts += 1;
-                self.wait(now, *id);
+            if early && now.since(flying.since) < GAP_PATIENCE {
+                self.later.insert((now.after(flying.retry), *id));
+                flying.retry = (2 * flying.retry).min(LAST_RETRY);
             } else {
                 self.flying.remove(id);
             }
@@ -171,6 +198,7 @@ impl Mempool {
             .retain(|_, flying| flying.transaction.expiry >= open);
         if self.flying.is_empty() {
             self.waiting.clear();
+            self.later.clear();
             self.waiting_since = None;
         }
     }
