@@ -11,7 +11,9 @@ use lockstep_ledger::{
 use lockstep_types::{CommitteeId, ShardId};
 
 use crate::Checkpoint;
-use crate::log::{write_anchor, write_checkpoint, write_committed};
+use crate::log::{
+    write_anchor, write_block, write_bundle, write_checkpoint, write_committed, write_record,
+};
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
 
 /// Runs the jobs of a state root, in any order or in parallel, and returns their results.
@@ -119,6 +121,11 @@ impl Executor {
             writes.push(write_checkpoint(&checkpoint));
             checkpoint
         });
+        // The log has these as well, but its write may still be under way: a crash must not leave a
+        // state whose past can be neither shown nor built upon.
+        writes.push(write_block(&block.link));
+        writes.extend(block.record.iter().map(|record| write_record(record)));
+        writes.extend(block.bundles.iter().map(|bundle| write_bundle(bundle)));
         writes.extend(write_committed(&block.link, &block.proof));
         writes.push(write_anchor(&block.link, &*block.place));
         let bundles = if block.record.is_some() {
