@@ -29,6 +29,9 @@ const BALANCE_LCK: u64 = 10_000;
 /// How long the beacon waits for a late shard. Long, because a shard that is only slow must be
 /// measured as slow and not be left out.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A paced shard's batches hold at most this part of a second's work, so that a block can use the
+/// pace it has to within 20 ms.
+const BATCHES_PER_SECOND: u32 = 50;
 /// Lines of a log that are quoted.
 const QUOTED_LINES: usize = 3;
 
@@ -65,11 +68,26 @@ impl Shape {
             patience: PATIENCE,
             accounts: self.accounts_per_shard * u32::from(self.shards),
             balance: Amount::lck(BALANCE_LCK),
-            limits: Limits {
-                pace: self.pace,
-                ..Limits::default()
-            },
+            limits: self.limits(),
             time: Time::from_micros(now_micros()),
+        }
+    }
+}
+
+impl Shape {
+    fn limits(&self) -> Limits {
+        let limits = Limits {
+            pace: self.pace,
+            ..Limits::default()
+        };
+        match self.pace {
+            // A paced block has room for a fraction of a second's work, and a batch is listed
+            // whole or not at all: a batch with more than fits would never be listed.
+            Some(pace) => Limits {
+                batch_transactions: (pace / BATCHES_PER_SECOND).clamp(1, limits.batch_transactions),
+                ..limits
+            },
+            None => limits,
         }
     }
 }
@@ -260,6 +278,24 @@ fn not_ready(status: Option<&Status>, committee: CommitteeId, members: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_paced_batch_fits_into_a_block() {
+        let shape = |pace| Shape {
+            shards: 1,
+            validators: 4,
+            interval: Duration::from_secs(1),
+            depth: 0,
+            pace,
+            accounts_per_shard: 2,
+            seed: 1,
+        };
+        assert_eq!(shape(Some(200)).limits().batch_transactions, 4);
+        assert_eq!(shape(Some(1)).limits().batch_transactions, 1);
+        let usual = Limits::default().batch_transactions;
+        assert_eq!(shape(Some(100_000)).limits().batch_transactions, usual);
+        assert_eq!(shape(None).limits(), Limits::default());
+    }
 
     #[test]
     fn a_network_is_ready_when_every_replica_saw_a_barrier() {

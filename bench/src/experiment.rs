@@ -29,6 +29,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// A part of a run may take this much longer than planned, plus [`GRACE`].
 const PATIENCE_FACTOR: f64 = 4.0;
 const GRACE: Duration = Duration::from_secs(20);
+/// How long what is on the way may take to arrive when the load has ended.
+const DRAIN: Duration = Duration::from_secs(15);
 /// How long a call or a subscription may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The accounts of a shard hold the work of this many seconds at pace: longer than it takes from
@@ -271,7 +273,7 @@ pub async fn run(
 
     let shards = f64::from(point.shards);
     if planned.latency {
-        stage.drain(limit).await;
+        stage.drain(DRAIN).await;
         let so_far = stage.timeline().await?.counted(
             scenario.depth,
             u32::try_from(skip).unwrap_or(u32::MAX),
@@ -294,7 +296,7 @@ pub async fn run(
         stage.book.open().measure_latency(false);
     }
     tell(report, &stage, "audit");
-    stage.drain(limit).await;
+    stage.drain(DRAIN).await;
     let timeline = stage.timeline().await?;
     let audit = audit(&mut stage.cluster, &stage.book).await;
 
