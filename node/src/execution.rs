@@ -8,7 +8,7 @@ use std::time::Instant;
 use lockstep_client::rpc::{BlockCredit, BlockSummary, BlockTransaction};
 use lockstep_ledger::{Durability, ReceiptResult, Store, Subject, TrieDone, TrieJob};
 use lockstep_shard::{ExecuteBlock, ExecutedBlock, Executor, Input, Place};
-use lockstep_types::ShardId;
+use lockstep_types::{ShardId, WindowNumber};
 
 use crate::clock::Clock;
 use crate::exit::{Stop, StopSwitch};
@@ -132,6 +132,7 @@ impl Parts {
         if let Some(before) = before
             && executed.record.is_none()
             && place.seal.is_none()
+            && before.window.record > WindowNumber::ZERO
         {
             // The first block after the one that applied the newest record.
             shared.barriers.resumed(before.window.record, now);

@@ -2,6 +2,7 @@
 //! by the formatter, so that nothing a stranger sends can steer a terminal.
 
 use std::fs::File;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -42,7 +43,8 @@ pub fn start(section: &LogSection, file: Option<&Path>) -> Result<(), String> {
             }
         }
         None => {
-            let builder = builder.with_writer(std::io::stderr);
+            let terminal = std::io::stderr().is_terminal();
+            let builder = builder.with_ansi(terminal).with_writer(std::io::stderr);
             if section.json {
                 builder.json().try_init()
             } else {

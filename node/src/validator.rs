@@ -143,6 +143,7 @@ impl Validator {
         };
         let network =
             Network::start(network, sink).map_err(|error| Stop::Config(error.to_string()))?;
+        let mut started = Started(Some(network.clone()));
         let mut metrics = Metrics::new();
         metrics.watch(network.clone(), host.pool.clone());
         let metrics = Arc::new(metrics);
@@ -214,6 +215,7 @@ impl Validator {
         threads.push(switch.spawn(format!("main-{name}"), move || replica.run())?);
         let closing = Arc::clone(&inbox);
         switch.on_stop(move || closing.close());
+        started.0 = None;
         tracing::info!(
             validator = name,
             chain = genesis.chain_name(),
@@ -265,6 +267,18 @@ impl Validator {
         let deadline = Instant::now() + CLOSE_PATIENCE;
         while self.store.strong_count() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Closes the network of a validator that could not be started after all, so that its ports are
+/// free and its peers see it gone.
+struct Started(Option<NetworkHandle>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(network) = &self.0 {
+            network.close();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whole networks with real sockets and real databases: value arrives, and survives kills.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Four networks on loopback: who may talk, in which order, and what happens when one goes away.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,156 @@
+//! The RPC server and clients that mean no good.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonrpsee::RpcModule;
+use lockstep_node::rpc::{MAX_LOCAL_CONNECTIONS, Pages, Server};
+use tokio::runtime::Runtime;
+
+struct Fine;
+
+impl Pages for Fine {
+    fn metrics(&self) -> String {
+        "numbers".to_owned()
+    }
+
+    fn health(&self) -> (bool, String) {
+        (true, "{}".to_owned())
+    }
+
+    fn readiness(&self) -> (bool, String) {
+        (false, "{\"reason\":\"test\"}".to_owned())
+    }
+}
+
+fn start() -> (Runtime, Server) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let mut module = RpcModule::new(());
+    module
+        .register_method("echo", |params, _, _| params.one::<String>())
+        .unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::start(any, module.into(), Arc::new(Fine)).unwrap();
+    drop(_entered);
+    (runtime, server)
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+}
+
+/// Sends bytes and reads until the server closes.
+fn exchange(server: &Server, request: &str) -> String {
+    let mut stream = connect(server);
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(request.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post(host: &str, body: &str) -> String {
+    format!(
+        "POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn good_requests_are_answered() {
+    let (_runtime, server) = start();
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["hello"]}"#;
+    let answer = exchange(&server, &post("127.0.0.1", call));
+    assert!(answer.contains(r#""result":"hello""#), "{answer}");
+    let get = |path: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        exchange(&server, &request)
+    };
+    assert!(get("/metrics").contains("numbers"));
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    let ready = get("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("test"), "{ready}");
+    assert!(get("/").contains("lockstep_submit"));
+    assert!(get("/etc/passwd").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn a_name_of_somebody_else_is_refused() {
+    let (_runtime, server) = start();
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["hello"]}"#;
+    let answer = exchange(&server, &post("evil.example", call));
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(!answer.contains("hello"), "{answer}");
+}
+
+#[test]
+fn large_bodies_and_large_batches_are_refused() {
+    let (_runtime, server) = start();
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"echo","params":["{}"]}}"#,
+        "x".repeat(300 << 10)
+    );
+    let answer = exchange(&server, &post("127.0.0.1", &long));
+    assert!(
+        answer.starts_with("HTTP/1.1 413"),
+        "{}",
+        &answer[..80.min(answer.len())]
+    );
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"echo","params":["hello"]}"#;
+    let batch = format!("[{}]", [call; 11].join(","));
+    let answer = exchange(&server, &post("127.0.0.1", &batch));
+    assert!(!answer.contains("hello"), "{answer}");
+}
+
+#[test]
+fn slow_clients_are_cut_off() {
+    let (_runtime, server) = start();
+    let started = Instant::now();
+    let mut slow = connect(&server);
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+    let mut rest = Vec::new();
+    // An error is as good as an end: the server has closed.
+    let _ = slow.read_to_end(&mut rest);
+    assert!(started.elapsed() < Duration::from_secs(15), "never cut off");
+    // A body that never comes.
+    let mut slow = connect(&server);
+    slow.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+        .unwrap();
+    let _ = slow.read_to_end(&mut rest);
+    assert!(String::from_utf8_lossy(&rest).contains("408"));
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let (_runtime, server) = start();
+    let held: Vec<TcpStream> = (0..MAX_LOCAL_CONNECTIONS)
+        .map(|_| connect(&server))
+        .collect();
+    // The seats are taken when the server has accepted, which may be a moment later.
+    std::thread::sleep(Duration::from_millis(300));
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        exchange(&server, get),
+        "",
+        "one too many is closed without an answer"
+    );
+    drop(held);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(exchange(&server, get).starts_with("HTTP/1.1 200"));
+}
