@@ -25,17 +25,24 @@ pub(crate) struct Journal(Mutex<BTreeMap<TransactionId, Acknowledged>>);
 
 impl Journal {
     pub(crate) fn add(&self, id: TransactionId, acknowledged: Acknowledged) {
-        self.0.lock().unwrap().insert(id, acknowledged);
+        self.0
+            .lock()
+            .expect("no holder of this lock panics")
+            .insert(id, acknowledged);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.0.lock().expect("no holder of this lock panics").len()
     }
 
     /// Does every validator of its shard have every acknowledged transfer, at the height that was
     /// acknowledged?
     pub(crate) fn check(&self, network: &Network) -> anyhow::Result<()> {
-        let entries = self.0.lock().unwrap().clone();
+        let entries = self
+            .0
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone();
         for index in 0..network.cluster.places().len() {
             let place = &network.cluster.places()[index];
             let Some(shard) = place.committee.shard() else {
@@ -64,7 +71,11 @@ impl Journal {
     /// Is every acknowledged transfer to another shard credited there? Asks one validator of each
     /// destination and waits for the barriers it takes.
     pub(crate) fn check_credits(&self, network: &Network) -> anyhow::Result<usize> {
-        let entries = self.0.lock().unwrap().clone();
+        let entries = self
+            .0
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone();
         let mut credited = 0;
         for (id, acknowledged) in &entries {
             if acknowledged.destination == acknowledged.shard {
