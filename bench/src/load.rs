@@ -36,8 +36,9 @@ pub const TICK: Duration = Duration::from_millis(5);
 /// Calls to one validator on the way at a time. A validator that does not answer is passed over and
 /// must not hold up the plan; when none has room, transactions stay with their accounts.
 const MAX_CALLS: usize = 8;
-/// What each transfer moves. Small, so that no account runs dry.
-const AMOUNT: u128 = 1_000;
+/// What each transfer moves: the least that may enter another shard, where the receiver might be
+/// new. Accounts start with enough for ten million of them.
+const AMOUNT: u128 = 1_000_000;
 /// Reasons of rejections kept.
 const MAX_REASONS: usize = 5;
 /// How long a call may take.

@@ -30,6 +30,8 @@ pub const MAX_CPU_SHARE: f64 = 0.70;
 pub const MAX_LATE_MS: f64 = 5.0;
 /// Stall timed and throughput counted must agree this well.
 pub const MAX_DISAGREEMENT: f64 = 0.05;
+/// More failed transactions than this, and the load was not the one described.
+pub const MAX_FAILURES: f64 = 0.01;
 /// Latencies are recorded from 1 µs to 10 minutes with three significant digits.
 const MAX_LATENCY_US: u64 = 600_000_000;
 
@@ -511,6 +513,11 @@ pub enum Flag {
         /// How many.
         rejected: u64,
     },
+    /// Transactions were executed and failed, so the work was not what it should have been.
+    Failures {
+        /// Their share of the executed ones.
+        share: f64,
+    },
     /// Records in which a shard was absent.
     AbsentShards {
         /// How many records.
@@ -548,6 +555,13 @@ impl std::fmt::Display for Flag {
                 write!(
                     f,
                     "{rejected} transactions rejected for other reasons than a full pool"
+                )
+            }
+            Flag::Failures { share } => {
+                write!(
+                    f,
+                    "{:.1} % of the transactions failed (limit 1 %)",
+                    100.0 * share
                 )
             }
             Flag::AbsentShards { records } => write!(f, "{records} records lacked a shard"),
@@ -642,6 +656,11 @@ pub fn flags(
         flags.push(Flag::Rejections {
             rejected: generator.rejected,
         });
+    }
+    let executed = accounting.throughput + accounting.failed_per_second;
+    if accounting.failed_per_second > MAX_FAILURES * executed {
+        let share = accounting.failed_per_second / executed;
+        flags.push(Flag::Failures { share });
     }
     if absent > 0 {
         flags.push(Flag::AbsentShards { records: absent });
@@ -818,13 +837,16 @@ mod tests {
             ..generator.clone()
         };
         let few = timeline(20, 0).counted(0, 2, 30);
-        let slow = counted.accounting(2, 120.0);
+        let slow = Accounting {
+            failed_per_second: 3.0,
+            ..counted.accounting(2, 120.0)
+        };
         let broken = Audit {
             failed: vec!["a fork".into()],
             ..audit.clone()
         };
         let all = flags(&slow, &few, 1, &late, &busy, &broken);
-        assert_eq!(all.len(), 7, "{all:?}");
+        assert_eq!(all.len(), 8, "{all:?}");
         let unaudited = flags(
             &accounting,
             &counted,

@@ -506,6 +506,9 @@ fn statements(
     shapes: &[ShapeRow],
     linear: Option<Fit>,
 ) -> Vec<String> {
+    if observations.is_empty() {
+        return vec!["No run is valid, so there is nothing to fit.".to_owned()];
+    }
     let mut say = Vec::new();
     let shard_counts = distinct(observations, |o| u64::from(o.shards));
     let intervals = distinct(observations, |o| o.interval_ms);

@@ -276,7 +276,8 @@ fn draw_stall(root: &Area<'_>, cells: &[Cell], fit: Option<&Fit>) -> Outcome {
         .unwrap_or(1) as f64;
     let lost = |efficiency: f64| 100.0 * (1.0 - efficiency);
     let both = |cell: &Cell| [lost(cell.efficiency_timed), lost(cell.efficiency_counted)];
-    let top = headroom(cells.iter().flat_map(both).chain([5.0]));
+    // Room for the legend, which a single interval would otherwise lie under.
+    let top = 1.25 * headroom(cells.iter().flat_map(both).chain([5.0]));
     let bottom = cells.iter().flat_map(both).fold(0.0, f64::min) * 1.12;
     let mut chart = ChartBuilder::on(root)
         .margin(12)
