@@ -69,14 +69,16 @@ fn check_heights(statuses: &[(String, CommitteeId, Option<ReplicaStatus>)], audi
         let top = highest.entry(*committee).or_default();
         *top = height.max(*top);
     }
-    let behind: Vec<&str> = statuses
+    let behind: Vec<String> = statuses
         .iter()
-        .filter(|(_, committee, replica)| {
-            replica
-                .as_ref()
-                .is_none_or(|r| r.executed + MAX_LAG < highest[committee])
+        .filter_map(|(name, committee, replica)| match replica {
+            None => Some(format!("{name} (silent)")),
+            Some(replica) if replica.executed + MAX_LAG < highest[committee] => {
+                let (at, top) = (replica.executed, highest[committee]);
+                Some(format!("{name} (height {at} of {top})"))
+            }
+            Some(_) => None,
         })
-        .map(|(name, ..)| name.as_str())
         .collect();
     audit.nodes_lagging = u32::try_from(behind.len()).unwrap_or(u32::MAX);
     audit.check(
@@ -86,7 +88,7 @@ fn check_heights(statuses: &[(String, CommitteeId, Option<ReplicaStatus>)], audi
                 "all {} validators end within {MAX_LAG} blocks of their committee",
                 statuses.len()
             ),
-            false => format!("left behind or silent: {}", behind.join(", ")),
+            false => format!("left behind: {}", behind.join(", ")),
         },
     );
 }
@@ -315,6 +317,7 @@ mod tests {
         let mut audit = Audit::default();
         check_heights(&all, &mut audit);
         assert_eq!(audit.nodes_lagging, 2);
-        assert!(audit.failed[0].ends_with("c, d"), "{:?}", audit.failed);
+        let expected = "left behind: c (height 83 of 100), d (silent)";
+        assert_eq!(audit.failed, [expected]);
     }
 }
