@@ -15,6 +15,10 @@ pub const MAX_WAITING_PER_AUTHOR: usize = 256;
 /// Bodies kept beyond those waiting: listed ones that execution has not reached.
 pub const MAX_BODIES: usize = 8_192;
 
+/// How far ahead of ours a batch's window may be. A replica that is further behind fetches bodies
+/// as blocks ask for them; a window that never comes would be kept for ever.
+pub const MAX_WINDOWS_AHEAD: u64 = 64;
+
 /// The batches of one replica.
 #[derive(Debug, Default)]
 pub struct BatchPool {
@@ -23,6 +27,10 @@ pub struct BatchPool {
     waiting: BTreeMap<MemberIndex, BTreeMap<u64, BatchDigest>>,
     /// Digests in committed blocks of the open window and the one before.
     listed: BTreeMap<WindowNumber, BTreeSet<BatchDigest>>,
+    /// Those of them that execution still needs.
+    unexecuted: BTreeSet<BatchDigest>,
+    /// The open window.
+    open: WindowNumber,
 }
 
 /// Why a batch is not kept.
@@ -37,6 +45,14 @@ pub enum NotKept {
     /// Its author used the sequence number for another batch.
     #[error("a second batch with sequence number {0}")]
     Sequence(u64),
+    /// It is for a window too far ahead.
+    #[error("window {got} is more than {MAX_WINDOWS_AHEAD} ahead of {open}")]
+    TooFarAhead {
+        /// Its window.
+        got: WindowNumber,
+        /// The open one.
+        open: WindowNumber,
+    },
 }
 
 impl BatchPool {
@@ -49,10 +65,20 @@ impl BatchPool {
         if self.bodies.contains_key(&digest) {
             return Err(NotKept::Known);
         }
-        if self.is_listed(&digest) {
+        if self.unexecuted.contains(&digest) {
             // Committed; its body is only missing for execution.
             self.bodies.insert(digest, batch);
             return Ok(());
+        }
+        if self.is_listed(&digest) {
+            return Err(NotKept::Known); // executed
+        }
+        let (got, open) = (batch.header.window, self.open);
+        if got.since(open) > MAX_WINDOWS_AHEAD {
+            return Err(NotKept::TooFarAhead { got, open });
+        }
+        if self.bodies.len() >= 2 * MAX_BODIES {
+            return Err(NotKept::TooMany);
         }
         let (author, sequence) = (batch.header.author, batch.header.sequence);
         let queue = self.waiting.entry(author).or_default();
@@ -103,6 +129,7 @@ impl BatchPool {
     /// A committed block of window `window` lists `digest`.
     pub fn on_listed(&mut self, window: WindowNumber, digest: BatchDigest) {
         self.listed.entry(window).or_default().insert(digest);
+        self.unexecuted.insert(digest);
         let Some(batch) = self.bodies.get(&digest) else {
             return;
         };
@@ -114,6 +141,7 @@ impl BatchPool {
     /// Execution has a hold of the body. A replica that is windows behind may meanwhile have taken
     /// the batch for a new one.
     pub fn on_executing(&mut self, digest: &BatchDigest) {
+        self.unexecuted.remove(digest);
         let Some(batch) = self.bodies.remove(digest) else {
             return;
         };
@@ -128,6 +156,7 @@ impl BatchPool {
     /// listed, and returns those of `author`.
     pub fn on_window(&mut self, open: WindowNumber, author: MemberIndex) -> Vec<Arc<Batch>> {
         let oldest = open.previous().unwrap_or(WindowNumber::ZERO);
+        self.open = open;
         self.listed = self.listed.split_off(&oldest);
         let mut returned = Vec::new();
         let bodies = &mut self.bodies;
@@ -144,6 +173,10 @@ impl BatchPool {
                 false
             });
         }
+        // Bodies that blocks asked for and that stand in no queue: rivals under one sequence number.
+        let unexecuted = &self.unexecuted;
+        self.bodies
+            .retain(|digest, batch| batch.header.window >= oldest || unexecuted.contains(digest));
         returned
     }
 }

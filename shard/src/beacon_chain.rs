@@ -101,6 +101,10 @@ pub struct BeaconChain {
     first_heard: BTreeMap<WindowNumber, Time>,
 }
 
+/// Windows beyond the next record that a shard may have sealed: its depth, and one to spare for a
+/// beacon member that is a record behind. Later ones are sent again until they are due.
+const MAX_WINDOWS_AHEAD: u64 = 4;
+
 /// Effects digests kept; headers name heights at most eight below.
 const DIGESTS_KEPT: usize = 64;
 
@@ -199,12 +203,12 @@ impl BeaconChain {
         let shard = vote.checkpoint.shard;
         let (last, _) = *recorded.shards.get(usize::from(shard.get()))?;
         let window = vote.checkpoint.window();
-        if window <= last {
+        let next = recorded.number.next();
+        if window <= last || window > next.plus(MAX_WINDOWS_AHEAD) {
             return None;
         }
-        self.first_heard.entry(window).or_insert(now);
-        while self.first_heard.len() > crate::checkpoint::MAX_WINDOWS_GATHERED {
-            self.first_heard.pop_last();
+        if window >= next {
+            self.first_heard.entry(window).or_insert(now);
         }
         let quorum = self.genesis.committee(CommitteeId::Shard(shard)).quorum();
         self.tallies

@@ -11,7 +11,7 @@ use crate::CertifiedRecord;
 
 /// Bundles that came before the record that certifies them. They come from members of other
 /// shards, so the oldest makes room.
-pub const MAX_UNPROVEN: usize = 256;
+pub const MAX_UNPROVEN: usize = 64;
 
 /// Proven bundles of one source that wait to be listed or executed.
 pub const MAX_PROVEN_PER_SOURCE: usize = 64;
@@ -112,7 +112,9 @@ impl BundlePool {
         }
         bundle.verify(&certified.root).ok()?;
         let digest = bundle.digest();
-        proven.insert(key, (digest, bundle.clone()));
+        if let Some((shorter, _)) = proven.insert(key, (digest, bundle.clone())) {
+            self.by_digest.remove(&shorter);
+        }
         self.by_digest.insert(digest, bundle.clone());
         // What is credited first stays longest.
         if proven.len() > MAX_PROVEN_PER_SOURCE

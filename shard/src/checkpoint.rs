@@ -57,7 +57,14 @@ impl Checkpoint {
                 expected: Epoch::ZERO,
             });
         }
-        let got = self.seal.supply.len().max(self.seal.flows.len());
+        let amounts = self.seal.flows.iter().map(|flow| flow.amounts.len());
+        let amounts = amounts.fold(0usize, usize::saturating_add);
+        let got = self
+            .seal
+            .supply
+            .len()
+            .max(self.seal.flows.len())
+            .max(amounts);
         if got > MAX_LISTED {
             return Err(Rejection::TooMany {
                 what: "assets or flows in a checkpoint",
@@ -187,10 +194,11 @@ impl CheckpointTally {
         Some(certified)
     }
 
-    /// Far-ahead windows go first: what the next record needs are the lowest ones.
+    /// Old windows go first: a shard that was absent for long comes back with a new one, and what
+    /// is far ahead is not taken in.
     fn bound(&mut self) {
         while self.windows.len() > MAX_WINDOWS_GATHERED {
-            self.windows.pop_last();
+            self.windows.pop_first();
         }
         while self.certified.len() > MAX_WINDOWS_GATHERED {
             self.certified.pop_first();

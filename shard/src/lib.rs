@@ -37,7 +37,7 @@ mod shard_member;
 mod window;
 
 pub use batch::{Batch, BatchContext, BatchHeader};
-pub use batch_pool::{BatchPool, MAX_BODIES, MAX_WAITING_PER_AUTHOR, NotKept};
+pub use batch_pool::{BatchPool, MAX_BODIES, MAX_WAITING_PER_AUTHOR, MAX_WINDOWS_AHEAD, NotKept};
 pub use beacon_chain::{BeaconChain, BeaconPlace};
 pub use beacon_member::BeaconMember;
 pub use bundle_pool::{BundlePool, MAX_PROVEN_PER_SOURCE, MAX_RECORDS_AHEAD, MAX_UNPROVEN};
@@ -49,8 +49,8 @@ pub use log::{Archive, anchor_of, has_block};
 pub use member::{Member, Setup};
 pub use mempool::{Busy, MAX_TRANSACTIONS, Mempool, PACK_DELAY};
 pub use message::{
-    Class, Destination, MAX_BATCHES_REQUESTED, MAX_MESSAGE_BYTES, Message, Outbound, Peer, Phase,
-    PhaseStamp, Request, VerifyContext, epoch_context, root_block,
+    Class, Destination, MAX_BATCHES_REQUESTED, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES, Message,
+    Outbound, Peer, Phase, PhaseStamp, Request, VerifyContext, epoch_context, root_block,
 };
 pub use payload::{BatchRef, BundleRef, Payload, RecordRef};
 pub use ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status};

@@ -18,6 +18,9 @@ use crate::{BarrierRecord, Batch, CertifiedRecord, CheckpointVote};
 /// Largest message on the wire: an answer full of blocks.
 pub const MAX_MESSAGE_BYTES: usize = consensus::MAX_MESSAGE_BYTES;
 
+/// Largest bundle: the most entries genesis may allow, with their proof.
+pub const MAX_BUNDLE_BYTES: usize = 512 * 1024;
+
 /// Most batches one request may name.
 pub const MAX_BATCHES_REQUESTED: usize = 64;
 
@@ -184,6 +187,11 @@ impl Verifiable for Message {
             Message::Record(record) => record.claims(&context.beacon, claims),
             // A bundle is hashes; it is proven against a certified root when that is known.
             Message::Bundle(bundle) if Some(bundle.destination) == context.committee().shard() => {
+                let (got, limit) = (bundle.encoded_size(), MAX_BUNDLE_BYTES);
+                if got > limit {
+                    let what = "bytes in a bundle";
+                    return Err(Rejection::TooMany { what, got, limit });
+                }
                 Ok(())
             }
             Message::Bundle(_) => Err(Rejection::NotForUs("a bundle for another shard")),

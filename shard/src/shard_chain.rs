@@ -394,7 +394,7 @@ impl ShardChain {
     }
 
     fn may_list(batch: &Batch, open: WindowNumber) -> bool {
-        batch.header.window == open || batch.header.window.next() == open
+        batch.header.window == open || open.follows(batch.header.window)
     }
 
     fn choose_batches(

@@ -112,6 +112,7 @@ impl ShardMember {
         let listed = log::listed_since(store, anchor, |link| link.block.header().time >= since)?;
         for digest in listed {
             chain.batches.on_listed(found.place.window.number, digest);
+            chain.batches.on_executing(&digest);
         }
         for record in found.records {
             chain.bundles.add_record(record);
@@ -222,7 +223,7 @@ impl ShardMember {
             Message::Consensus(_) => ready.refuse(from, "consensus of another committee"),
             Message::Batch(batch) => self.on_batch(from, batch, ready),
             Message::Record(record) => self.on_record(now, record, ready),
-            Message::Bundle(bundle) => self.on_bundle(bundle, ready),
+            Message::Bundle(bundle) => self.on_bundle(from, bundle, ready),
             Message::Request(request) => ready.serve.push((from, request)),
             Message::Checkpoint(_) => ready.refuse(from, "checkpoints go to the beacon"),
         }
@@ -262,13 +263,23 @@ impl ShardMember {
         self.chain().on_record();
     }
 
-    fn on_bundle(&mut self, bundle: Arc<Bundle>, ready: &mut Ready) {
+    fn on_bundle(&mut self, from: Peer, bundle: Arc<Bundle>, ready: &mut Ready) {
+        let own = CommitteeId::Shard(self.shard);
+        if from.committee != own && from.committee != CommitteeId::Shard(bundle.source) {
+            return ready.refuse(from, "a bundle of another shard than its source");
+        }
+        let committed = self.replica.committed().id();
+        let place = self.replica.application().place(&committed);
+        let consumed = place.and_then(|place| place.consumed.get(&bundle.source).copied());
+        let is_listed = self.asked.contains_key(&Want::Bundle(bundle.digest()));
+        if !is_listed && bundle.from < consumed.unwrap_or(0) {
+            return; // credited long ago
+        }
         // What is no longer wanted is forgotten in `fetch`. An answer that does not help must not
         // be followed by the next question at once: with every duplicate there would be more.
-        let listed = self.asked.contains_key(&Want::Bundle(bundle.digest()));
         let bundles = &mut self.chain().bundles;
         let mut new = bundles.add(bundle.clone());
-        if listed && new.is_none() {
+        if is_listed && new.is_none() {
             new = bundles.add_listed(bundle);
         }
         if let Some(bundle) = new {
@@ -397,8 +408,11 @@ impl ShardMember {
                 transactions,
             );
             let batch = Arc::new(batch.into_inner());
-            let kept = self.chain().batches.insert(batch.clone(), false);
-            assert_eq!(kept, Ok(()), "a new sequence number, and room for it");
+            if self.chain().batches.insert(batch.clone(), false).is_err() {
+                // No room, whoever has taken it: the transactions wait for another batch.
+                self.chain().returned.push(batch);
+                break;
+            }
             self.log(ready, write_batch(&batch));
             let message = Message::Batch(batch);
             ready.prompt.push(Outbound {
@@ -542,7 +556,13 @@ impl ShardMember {
             && executed_tip
         {
             let next = place.window.record.next();
-            let late = now >= place.time.after(PULL_AFTER);
+            // A busy shard's newest block is always young: what counts is when it began to wait.
+            let waiting_since = if place.window.sealed {
+                place.time
+            } else {
+                place.window.opened
+            };
+            let late = now >= waiting_since.after(PULL_AFTER);
             let awaited = place.window.sealed || place.window.number > next;
             if awaited && late && chain.bundles.record(next).is_none() {
                 wants.push(Want::Record(next));

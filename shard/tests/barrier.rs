@@ -11,9 +11,10 @@ use lockstep_consensus::{Application, Check, Turn};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Flow, Seal};
 use lockstep_shard::{
-    BarrierRecord, BatchRef, BeaconChain, BeaconPlace, BundleRef, CertifiedCheckpoint,
-    CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote, Payload, RecordRef, ShardChain,
-    ShardEntry, epoch_context, root_block,
+    BarrierRecord, Batch, BatchContext, BatchRef, BeaconChain, BeaconPlace, BundleRef,
+    CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote,
+    MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, NotKept, Payload, RecordRef, ShardChain, ShardEntry,
+    epoch_context, root_block,
 };
 use lockstep_types::{
     BatchDigest, Block, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed, Header,
@@ -486,4 +487,83 @@ fn b14_nobody_receives_what_was_not_sent() {
     let block = beacon.propose(at(1_100)).unwrap();
     let answer = Check::Refuse("carries a checkpoint that received more than was sent");
     assert_eq!(beacon.chain.check(at(1_100), &block), answer);
+}
+
+/// A batch of a hostile author: correctly signed, and otherwise what the test wants.
+fn hostile_batch(genesis: &Arc<Genesis>, window: WindowNumber, sequence: u64) -> Arc<Batch> {
+    let engine = KeyedHashEngine::new([3; 32]);
+    let (shard, author) = (ShardId::new(0), MemberIndex::new(2));
+    let key = *genesis
+        .committee(CommitteeId::Shard(shard))
+        .key(author)
+        .unwrap();
+    let context = BatchContext::new(genesis, shard);
+    let signer = engine.signer_for(key);
+    Arc::new(Batch::pack(&context, &signer, author, window, sequence, Vec::new()).into_inner())
+}
+
+#[test]
+fn a_batch_of_the_last_window_there_is_stops_nobody() {
+    let genesis = genesis();
+    let (mut chain, root) = shard_chain(&genesis);
+    let end_of_time = hostile_batch(&genesis, WindowNumber::new(u64::MAX), 1);
+    assert!(matches!(
+        chain.batches.insert(end_of_time.clone(), true),
+        Err(NotKept::TooFarAhead { .. })
+    ));
+    let ahead = hostile_batch(&genesis, WindowNumber::new(MAX_WINDOWS_AHEAD), 2);
+    assert_eq!(chain.batches.insert(ahead.clone(), false), Ok(()));
+    assert!(!chain.has_work(at(10), &root), "it cannot be listed now");
+    let listed = BatchRef {
+        digest: ahead.digest(),
+        transactions: 0,
+    };
+    let payload = Payload {
+        batches: vec![listed],
+        ..Payload::default()
+    };
+    let block = child(&root, at(10), payload.to_bytes());
+    assert_eq!(
+        chain.check(at(10), &block),
+        Check::Refuse("lists a batch of another window")
+    );
+}
+
+#[test]
+fn an_executed_batch_that_comes_again_is_not_kept() {
+    let genesis = genesis();
+    let (mut chain, _) = shard_chain(&genesis);
+    let window = WindowNumber::new(1);
+    let batch = hostile_batch(&genesis, window, 1);
+    assert_eq!(chain.batches.insert(batch.clone(), false), Ok(()));
+    chain.batches.on_listed(window, batch.digest());
+    chain.batches.on_executing(&batch.digest());
+    assert_eq!(
+        chain.batches.insert(batch.clone(), false),
+        Err(NotKept::Known)
+    );
+    assert_eq!(chain.batches.insert(batch, true), Err(NotKept::Known));
+}
+
+#[test]
+fn old_windows_of_a_liar_do_not_hide_the_present_one() {
+    let mut beacon = Beacon::new();
+    let place = BeaconPlace {
+        number: WindowNumber::new(1_000),
+        ..BeaconPlace::first(&beacon.genesis)
+    };
+    for window in 6..6 + 2 * MAX_WINDOWS_GATHERED as u64 {
+        let vote = beacon.vote(3, checkpoint(0, window, Vec::new()));
+        beacon.chain.on_checkpoint(at(0), vote, &place);
+    }
+    let far = beacon.vote(3, checkpoint(0, 2_000, Vec::new()));
+    beacon.chain.on_checkpoint(at(0), far, &place);
+    let present = checkpoint(0, 1_001, Vec::new());
+    let votes: Vec<_> = (0..3)
+        .map(|member| beacon.vote(member, present.clone()))
+        .collect();
+    let certified = votes
+        .into_iter()
+        .filter_map(|v| beacon.chain.on_checkpoint(at(9), v, &place));
+    assert_eq!(certified.last().unwrap().checkpoint, present);
 }
