@@ -18,7 +18,7 @@ use lockstep_consensus::TimerConfig;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{RocksStore, Store};
 use lockstep_shard::{
-    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, anchor_of,
+    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, has_any_block,
     has_block,
 };
 use lockstep_types::{Blame, CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier};
@@ -319,8 +319,8 @@ impl Disk {
                 SafetyFileError::Io(error) => failed(&error),
                 SafetyFileError::Wiped(wiped) => Stop::SecondCopy(wiped.to_string()),
             })?;
-        let anchor = anchor_of(store.as_ref()).map_err(stop_for)?;
-        if start.created && anchor.is_some() {
+        // A member may have voted before it executed anything.
+        if start.created && has_any_block(store.as_ref()).map_err(stop_for)? {
             return Err(Stop::SecondCopy(format!(
                 "{} holds a chain but no safety record",
                 directory.display()

@@ -45,7 +45,7 @@ pub use checkpoint::{
     CertifiedCheckpoint, Checkpoint, CheckpointTally, CheckpointVote, MAX_WINDOWS_GATHERED,
 };
 pub use executor::{Execution, Executor, RunJobs, run_in_order};
-pub use log::{Archive, anchor_of, has_block};
+pub use log::{Archive, anchor_of, has_any_block, has_block};
 pub use member::{Member, Setup};
 pub use mempool::{Busy, MAX_TRANSACTIONS, Mempool, PACK_DELAY};
 pub use message::{

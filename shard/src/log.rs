@@ -360,6 +360,19 @@ impl<'a> Archive<'a> {
     }
 }
 
+/// Does the log hold any block? Then a member has run here, and may have signed.
+///
+/// # Errors
+/// When the store fails.
+pub fn has_any_block(store: &dyn Store) -> Result<bool, Fatal> {
+    let mut any = false;
+    store.scan(Column::Blocks, &[], &mut |_, _| {
+        any = true;
+        false
+    })?;
+    Ok(any)
+}
+
 /// Where a member's committed chain stands on disk: height and id of the anchor.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The barrier record: the beacon's one decision for a barrier, and the proof that makes it valid.
 //!
-//! A record holds roots and totals, never transactions, so its size grows with the number of
-//! shards and with nothing else.
+//! A record holds roots and totals, never transactions: its size grows with the number of shards and
+//! of pairs of shards that ever had traffic.
 
 use std::sync::Arc;
 
