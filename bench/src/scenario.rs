@@ -590,7 +590,7 @@ mod tests {
                 "interval_ms = [19]",
                 "interval_ms = [20]",
             ),
-            ("pace = 200", "pace = 19", "pace = 20"),
+            ("pace = 100", "pace = 19", "pace = 20"),
             ("repeats = 3", "repeats = 1001", "repeats = 1000"),
         ] {
             let text = PRESETS[0].1;
