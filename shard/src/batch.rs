@@ -176,13 +176,19 @@ impl Verifiable for Batch {
                 "a batch whose body is not the one it names",
             ));
         }
-        claims.add(key, context.statement(&self.header), self.signature);
-        for transaction in &self.transactions {
-            if transaction.sender().shard(context.shards) != context.shard {
-                return Err(Rejection::Inconsistent("a transaction of another shard"));
+        // A batch comes by gossip and again from whoever was asked for it. Its digest covers every
+        // signature in it, so a second copy costs hashes only.
+        let place = (context.domain.genesis, context.shard);
+        let copy = hash("lockstep/batch-copy", &(place, self.digest, self.signature));
+        claims.certificate(copy, |claims| {
+            claims.add(key, context.statement(&self.header), self.signature);
+            for transaction in &self.transactions {
+                if transaction.sender().shard(context.shards) != context.shard {
+                    return Err(Rejection::Inconsistent("a transaction of another shard"));
+                }
+                transaction.claims(&context.domain.genesis, claims)?;
             }
-            transaction.claims(&context.domain.genesis, claims)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -597,7 +597,8 @@ impl ShardMember {
             }
             let times = asked.times;
             *asked = Asked {
-                next: now.after(FETCH_RETRY),
+                // Ever longer: who is asked may be busy with what was asked of it before.
+                next: now.after(FETCH_RETRY * u32::try_from(times + 1).unwrap_or(8).min(8)),
                 times: times + 1,
             };
             let request = match want {
