@@ -16,7 +16,7 @@ use lockstep_node::cluster::{Cluster, ClusterSpec};
 use lockstep_types::{CommitteeId, ShardId, Time};
 
 use crate::manifest::now_micros;
-use crate::processes::cpu_seconds;
+use crate::processes::{cpu_seconds, thread_seconds};
 
 /// How long a network may take until every committee works.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -103,6 +103,8 @@ pub struct Testbed {
 pub struct CpuSeconds {
     /// Of the shards' validators.
     pub shards: f64,
+    /// Of those, of the threads that decode and check what comes from outside.
+    pub checking: f64,
     /// Of the beacon's.
     pub beacon: f64,
     /// Of this process: generator and observers.
@@ -204,16 +206,17 @@ impl Testbed {
 
     /// Processor time used so far.
     pub fn cpu(&self) -> CpuSeconds {
-        let of = |beacon: bool| {
+        let of = |beacon: bool, read: &dyn Fn(u32) -> Option<f64>| {
             let places = self.cluster.places().iter().enumerate();
             places
                 .filter(|(_, place)| (place.committee == CommitteeId::Beacon) == beacon)
-                .filter_map(|(index, _)| cpu_seconds(self.cluster.process_id(index)?))
+                .filter_map(|(index, _)| read(self.cluster.process_id(index)?))
                 .sum()
         };
         CpuSeconds {
-            shards: of(false),
-            beacon: of(true),
+            shards: of(false, &cpu_seconds),
+            checking: of(false, &|pid| thread_seconds(pid, "verify-")),
+            beacon: of(true, &cpu_seconds),
             generator: cpu_seconds(std::process::id()).unwrap_or(0.0),
         }
     }

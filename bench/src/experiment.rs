@@ -377,6 +377,10 @@ impl Reading {
         Cpu {
             host_share: self.host.share_since(&earlier.host),
             validators_seconds,
+            checking_share: match validators_seconds > 0.0 {
+                true => (self.cpu.checking - earlier.cpu.checking) / validators_seconds,
+                false => 0.0,
+            },
             beacon_seconds: self.cpu.beacon - earlier.cpu.beacon,
             generator_seconds: self.cpu.generator - earlier.cpu.generator,
             us_per_tx_per_validator: match executions > 0.0 {

@@ -386,8 +386,8 @@ fn saturation_text(result: &Saturation) -> String {
     let ms = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{} ms", figure(v)));
     format!(
         "  committed   {} transactions per second ({} shards × {} validators, {} s)\n  \
-           cost        {} µs of processor time for each transaction and validator; one signature \
-         check alone {} µs\n  \
+           cost        {} µs of processor time for each transaction and validator, {} times one \
+         signature check alone ({} µs); {:.0} % of it in the threads that check\n  \
            latency     p50 {}, p99 {} within a shard at {} tx/s; across shards p50 {}\n  \
            host        {:.0} % busy\n  \
            audit       {}, {} validators left behind",
@@ -396,7 +396,9 @@ fn saturation_text(result: &Saturation) -> String {
         result.validators,
         figure(result.seconds),
         figure(result.cpu_us_per_tx_per_validator),
+        figure(result.cpu_us_per_tx_per_validator / result.verify_us_single),
         figure(result.verify_us_single),
+        100.0 * result.cpu.checking_share,
         ms(result.p50_ms),
         ms(result.p99_ms),
         figure(result.latency_load_tx_per_s),

@@ -11,6 +11,23 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
     parse_stat(&stat)
 }
 
+/// Seconds used by the threads of a process whose names start with `prefix`; `None` when it is gone.
+pub fn thread_seconds(pid: u32, prefix: &str) -> Option<f64> {
+    let mut total = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let task = task.ok()?.path();
+        // A thread may end between two looks.
+        let Ok(name) = fs::read_to_string(task.join("comm")) else {
+            continue;
+        };
+        if name.starts_with(prefix) {
+            let stat = fs::read_to_string(task.join("stat"));
+            total += stat.ok().and_then(|stat| parse_stat(&stat)).unwrap_or(0.0);
+        }
+    }
+    Some(total)
+}
+
 /// The process name, field 2, may contain anything but ends with the last parenthesis. User and
 /// system time are fields 14 and 15.
 fn parse_stat(stat: &str) -> Option<f64> {
@@ -73,6 +90,19 @@ mod tests {
         assert_eq!(parse_stat(stat), Some(2.0));
         assert!(cpu_seconds(std::process::id()).is_some());
         assert_eq!(cpu_seconds(u32::MAX), None);
+    }
+
+    #[test]
+    fn threads_are_told_apart_by_name() {
+        let this = std::process::id();
+        let busy = std::thread::Builder::new().name("busy-1".to_owned());
+        // It works until its work is seen, which takes a tick or two.
+        let seen = busy
+            .spawn(move || (0..1_000_000).any(|_| thread_seconds(this, "busy-") > Some(0.0)))
+            .unwrap();
+        assert!(seen.join().unwrap());
+        assert_eq!(thread_seconds(this, "no thread has this name"), Some(0.0));
+        assert_eq!(thread_seconds(u32::MAX, ""), None);
     }
 
     #[test]

@@ -322,6 +322,8 @@ pub enum RecordedShard {
         /// The state root there.
         #[serde(with = "text")]
         state_root: MerkleRoot,
+        /// The conservation equation there, by asset.
+        supply: Vec<AssetSupply>,
     },
     /// No new checkpoint came in time.
     Absent,

@@ -11,7 +11,7 @@ use lockstep_client::rpc::{
 use lockstep_genesis::{Address, Genesis};
 use lockstep_ledger::{
     Action, Failure, History, MAX_ACTIONS, MAX_TRANSACTION_BYTES, Receipt, ReceiptResult, Refusal,
-    Store, Subject, Transaction,
+    Store, Subject, Supply, Transaction,
 };
 use lockstep_shard::{Archive, Executor, Input, Payload, Peer, ShardEntry};
 use lockstep_types::{
@@ -611,6 +611,7 @@ impl Backend for Answers {
                             height: seal.height.get(),
                             digest: seal.digest,
                             state_root: seal.state_root,
+                            supply: seal.supply.iter().map(asset_supply).collect(),
                         }
                     }
                 };
@@ -631,21 +632,11 @@ impl Backend for Answers {
         let window = self.shared.status().window.get();
         self.ask(move |executor| {
             let ledger = executor.ledger();
-            let assets = ledger.supply().into_iter().map(|supply| AssetSupply {
-                asset: supply.asset.get(),
-                balances: supply.balances,
-                escrow: supply.escrow,
-                genesis: supply.genesis,
-                issued: supply.issued,
-                burned: supply.burned,
-                sent: supply.sent,
-                received: supply.received,
-            });
             ShardSupply {
                 shard: shard.get(),
                 height: ledger.height().get(),
                 window,
-                assets: assets.collect(),
+                assets: ledger.supply().iter().map(asset_supply).collect(),
             }
         })
         .await
@@ -657,6 +648,19 @@ impl Backend for Answers {
 
     fn blocks(&self) -> broadcast::Receiver<Arc<BlockSummary>> {
         self.shared.blocks.subscribe()
+    }
+}
+
+fn asset_supply(supply: &Supply) -> AssetSupply {
+    AssetSupply {
+        asset: supply.asset.get(),
+        balances: supply.balances,
+        escrow: supply.escrow,
+        genesis: supply.genesis,
+        issued: supply.issued,
+        burned: supply.burned,
+        sent: supply.sent,
+        received: supply.received,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct ClusterSpec {
     pub verifiers: usize,
     /// What is logged.
     pub log: String,
+    /// Validators keep what peers tell them: see `log.messages` in `node.toml`.
+    pub keep_messages: bool,
     /// The executable of the validators' processes; none: this very one.
     pub program: Option<PathBuf>,
 }
@@ -75,10 +77,14 @@ impl ClusterSpec {
             base_port: DEFAULT_BASE,
             verifiers: 0,
             log: "info".to_owned(),
+            keep_messages: false,
             program: None,
         }
     }
 }
+
+/// Where a validator of a cluster keeps messages, in its home.
+const MESSAGES: &str = "messages";
 
 /// A validator of a cluster.
 #[derive(Clone, Debug)]
@@ -96,6 +102,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Where it keeps what peers tell it, if it does.
+    pub fn messages(&self) -> PathBuf {
+        self.home.root().join(MESSAGES)
+    }
+
     /// `http://127.0.0.1:7700`
     pub fn url(&self) -> String {
         format!("http://{}", self.rpc)
@@ -386,6 +397,7 @@ fn write_homes(
             log: LogSection {
                 filter: spec.log.clone(),
                 json: false,
+                messages: spec.keep_messages.then(|| MESSAGES.into()),
             },
             threads: ThreadsSection {
                 verifiers: spec.verifiers,

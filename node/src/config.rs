@@ -67,6 +67,10 @@ pub struct LogSection {
     pub filter: String,
     /// One JSON object per line instead of text.
     pub json: bool,
+    /// Keep every signed message that comes from a peer in files of this directory, relative to
+    /// the home. They grow for ever: for tests and audits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<PathBuf>,
 }
 
 impl Default for LogSection {
@@ -74,6 +78,7 @@ impl Default for LogSection {
         LogSection {
             filter: "info".to_owned(),
             json: false,
+            messages: None,
         }
     }
 }
@@ -134,7 +139,7 @@ impl NodeConfig {
             file: file.to_owned(),
             problem: error.to_string(),
             help: "see docs of node.toml; keys are network.listen, network.peers, rpc.listen, \
-                   rpc.unsafe_external, log.filter, log.json, threads.verifiers"
+                   rpc.unsafe_external, log.filter, log.json, log.messages, threads.verifiers"
                 .to_owned(),
         })?;
         if !config.rpc.listen.ip().is_loopback() && !config.rpc.unsafe_external {

@@ -26,6 +26,7 @@ pub mod rpc;
 mod safety_file;
 mod shared;
 mod storage;
+pub mod tap;
 pub mod telemetry;
 pub mod validator;
 pub mod verify;

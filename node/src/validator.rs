@@ -41,6 +41,7 @@ use crate::rpc::{self, Server};
 use crate::safety_file::{SafetyFile, SafetyFileError, SafetyStart};
 use crate::shared::Shared;
 use crate::storage::Storage;
+use crate::tap::Tap;
 use crate::verify::VerifyPool;
 
 /// How long answers in the making may hold the files when a validator stops.
@@ -125,6 +126,8 @@ impl Validator {
             horizon: Arc::clone(&horizon),
             network: Arc::default(),
             metrics: Arc::default(),
+            tap: tap(home, &config)?,
+            switch: switch.clone(),
         };
         let gate = intake.clone();
         let runtime = host.runtime.enter();
@@ -283,6 +286,20 @@ impl Drop for Started {
     }
 }
 
+fn tap(home: &Home, config: &NodeConfig) -> Result<Option<Arc<Tap>>, Stop> {
+    let Some(messages) = &config.log.messages else {
+        return Ok(None);
+    };
+    let directory = home.root().join(messages);
+    match Tap::open(&directory) {
+        Ok(tap) => Ok(Some(Arc::new(tap))),
+        Err(error) => Err(Stop::Config(format!(
+            "log.messages {}: {error}",
+            directory.display()
+        ))),
+    }
+}
+
 fn topics(genesis: &Genesis, committee: CommitteeId) -> Vec<String> {
     vec![topic(&genesis.chain_name(), committee)]
 }
@@ -346,6 +363,8 @@ struct Intake {
     /// Set once the network has started; what comes before is dropped and repeated by its sender.
     network: Arc<std::sync::OnceLock<NetworkHandle>>,
     metrics: Arc<std::sync::OnceLock<Arc<Metrics>>>,
+    tap: Option<Arc<Tap>>,
+    switch: StopSwitch,
 }
 
 impl Intake {
@@ -438,15 +457,30 @@ impl Intake {
                 Err(Rejection::Inconsistent("a message on the wrong stream"))
             }
         });
-        if let Ok(Message::Consensus(consensus)) = &message {
-            let horizon = self.horizon.lock().expect("no holder of this lock panics");
-            if consensus.is_stale(&horizon) {
-                return Err(Blame::Nobody);
+        let stale = match &message {
+            Ok(Message::Consensus(consensus)) => {
+                let horizon = self.horizon.lock().expect("no holder of this lock panics");
+                consensus.is_stale(&horizon)
             }
+            _ => false,
+        };
+        // Who keeps messages wants to know also of those that come too late.
+        if stale && self.tap.is_none() {
+            return Err(Blame::Nobody);
         }
-        message
+        let message = message
             .and_then(|message| self.verifier.check(message, &self.context))
-            .map_err(|rejection| self.rejected(from, &rejection))
+            .map_err(|rejection| self.rejected(from, &rejection))?;
+        if let Some(tap) = &self.tap
+            && let Err(error) = tap.keep(&message)
+        {
+            self.switch
+                .stop(Stop::Storage(format!("log.messages: {error}")));
+        }
+        if stale {
+            return Err(Blame::Nobody);
+        }
+        Ok(message)
     }
 
     fn rejected(&self, from: Peer, rejection: &Rejection) -> Blame {

@@ -29,6 +29,7 @@ mod log;
 mod member;
 mod mempool;
 mod message;
+mod observer;
 mod payload;
 mod ready;
 mod record;
@@ -52,6 +53,7 @@ pub use message::{
     Class, Destination, MAX_BATCHES_REQUESTED, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES, Message,
     Outbound, Peer, Phase, PhaseStamp, Request, VerifyContext, epoch_context, root_block,
 };
+pub use observer::{Contradiction, Observer, Subject};
 pub use payload::{BatchRef, BundleRef, Payload, RecordRef};
 pub use ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status};
 pub use record::{BarrierRecord, CertifiedRecord, ShardEntry};

@@ -53,12 +53,15 @@ pub(crate) fn of_one(options: Options) -> anyhow::Result<()> {
     settle(&network)?;
     load.journal.check(&network)?;
     network.check_supply()?;
+    network.check_barriers()?;
+    network.cluster.stop();
+    let statements = network.check_statements()?;
     println!(
-        "  {} kills, {} acknowledged, {credited} credited, slowest return {slowest:.1?}",
+        "  {} kills, {} acknowledged, {credited} credited, slowest return {slowest:.1?}, \
+         {statements} statements without contradiction",
         options.kills,
         load.journal.len()
     );
-    network.cluster.stop();
     Ok(())
 }
 
@@ -95,11 +98,14 @@ pub(crate) fn of_all(options: Options) -> anyhow::Result<()> {
     settle(&network)?;
     load.journal.check(&network)?;
     network.check_supply()?;
+    network.check_barriers()?;
+    network.cluster.stop();
+    let statements = network.check_statements()?;
     println!(
-        "  {kills} kills of all, {} acknowledged, {credited} credited, slowest resumption {slowest:.1?}",
+        "  {kills} kills of all, {} acknowledged, {credited} credited, slowest resumption \
+         {slowest:.1?}, {statements} statements without contradiction",
         load.journal.len()
     );
-    network.cluster.stop();
     Ok(())
 }
 

@@ -1,11 +1,14 @@
 //! A development network under test.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use lockstep_client::{Client, rpc};
 use lockstep_genesis::{DevelopmentSpec, Limits};
 use lockstep_node::cluster::{Cluster, ClusterSpec};
+use lockstep_node::tap;
+use lockstep_shard::Observer;
 use lockstep_types::{CommitteeId, ShardId, Time};
 
 /// How long one call may take.
@@ -36,6 +39,7 @@ impl Network {
         let mut spec = ClusterSpec::new(shape, files.path().join("network"));
         spec.processes = processes;
         spec.log = "warn".to_owned();
+        spec.keep_messages = true;
         let cluster = Cluster::start(spec).map_err(|stop| anyhow::anyhow!("{stop}"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -128,6 +132,72 @@ impl Network {
             .map(|s| s.height)
             .max()
             .unwrap_or(0)
+    }
+
+    /// Is what all shards hold, and what is on its way between them, what genesis gave, at every
+    /// barrier there was, by each record as each shard has it? Returns how many barriers.
+    pub(crate) fn check_barriers(&self) -> anyhow::Result<u64> {
+        let genesis = self.cluster.genesis();
+        let given: u128 = genesis
+            .allocations()
+            .iter()
+            .map(|(_, _, amount)| *amount)
+            .sum();
+        let all = 0..self.cluster.places().len();
+        let records = all.map(|index| self.status(index).map_or(0, |status| status.record));
+        let newest = records.min().unwrap_or(0);
+        anyhow::ensure!(newest > 0, "a validator does not answer");
+        for asked in 0..genesis.shard_count() {
+            let client = self.client(asked)?;
+            // Of each shard, what the newest record says in which it was present.
+            let mut last: BTreeMap<usize, rpc::AssetSupply> = BTreeMap::new();
+            for number in 1..=newest {
+                let record = self.runtime.block_on(client.record(number))?;
+                let record = record.with_context(|| format!("record {number}"))?;
+                for (shard, entry) in record.shards.into_iter().enumerate() {
+                    if let rpc::RecordedShard::Present { supply, .. } = entry {
+                        let native = supply.into_iter().next().context("the native asset")?;
+                        last.insert(shard, native);
+                    }
+                }
+                let sum = |term: fn(&rpc::AssetSupply) -> u128| last.values().map(term).sum();
+                let (held, sent, received): (u128, u128, u128) = (
+                    sum(|s| s.balances + s.escrow),
+                    sum(|s| s.sent),
+                    sum(|s| s.received),
+                );
+                let started: u128 = sum(|s| s.genesis);
+                anyhow::ensure!(
+                    received <= sent && held + (sent - received) == started,
+                    "barrier {number}, shard {asked}: held {held}, sent {sent}, received {received}"
+                );
+                let all = last.len() == usize::from(genesis.shard_count());
+                anyhow::ensure!(
+                    !all || started == given,
+                    "genesis gave {given}, not {started}"
+                );
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Did anybody sign two statements that exclude each other, as far as all validators together
+    /// were ever told? Returns how many statements there were. For a network that was stopped.
+    pub(crate) fn check_statements(&self) -> anyhow::Result<usize> {
+        let mut observer = Observer::default();
+        for place in self.cluster.places() {
+            for message in tap::read(&place.messages())? {
+                observer.on_message(place.committee, &message);
+            }
+        }
+        let found = observer.contradictions();
+        anyhow::ensure!(
+            found.is_empty(),
+            "{} contradictions: {found:?}",
+            found.len()
+        );
+        anyhow::ensure!(observer.statements() > 0, "nobody was told anything");
+        Ok(observer.statements())
     }
 
     /// Is what all shards hold, and what is on its way between them, what genesis gave?

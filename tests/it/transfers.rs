@@ -29,6 +29,12 @@ pub(crate) fn end_final_exactly_once(_: Options) -> anyhow::Result<()> {
     );
     load.journal.check(&network)?;
     network.check_supply()?;
+    let barriers = network.check_barriers()?;
     network.cluster.stop();
+    let statements = network.check_statements()?;
+    println!(
+        "  {sent} transfers, {credited} across shards, supply exact at {barriers} barriers, \
+         {statements} statements without contradiction"
+    );
     Ok(())
 }

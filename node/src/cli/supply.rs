@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_client::rpc::{AssetSupply, ShardSupply};
+use lockstep_client::Client;
+use lockstep_client::rpc::{AssetSupply, RecordedShard, ShardSupply};
 use lockstep_genesis::Amount;
 use serde_json::{Value, json};
 
@@ -14,6 +15,9 @@ use crate::exit::ExitCode;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SupplyCommand {
+    /// As the record of this barrier has it, instead of now: all shards at the same cut.
+    #[arg(long, value_name = "NUMBER")]
+    barrier: Option<u64>,
     #[command(flatten)]
     network: NetworkOptions,
     #[command(flatten)]
@@ -30,10 +34,45 @@ impl SupplyCommand {
         let connected = self.network.connect().await?;
         let mut shards = Vec::new();
         for shard in 0..connected.shards {
-            shards.push(connected.shard(shard)?.supply().await?);
+            let client = connected.shard(shard)?;
+            shards.push(match self.barrier {
+                None => client.supply().await?,
+                Some(barrier) => at_barrier(client, shard, barrier).await?,
+            });
         }
         Ok(show(&shards))
     }
+}
+
+/// A shard as the newest record up to number `barrier` has it in which it was present.
+async fn at_barrier(client: &Client, shard: u16, barrier: u64) -> Result<ShardSupply, Failure> {
+    let missing = |message: String| {
+        Failure::new(ExitCode::Rejected, "LS-SUPPLY-002", message)
+            .help("lockstep status shows the newest barrier")
+    };
+    for number in (1..=barrier).rev() {
+        let Some(record) = client.record(number).await? else {
+            return Err(missing(format!("shard {shard} has no record {number}")));
+        };
+        let entry = record.shards.into_iter().nth(usize::from(shard));
+        if let Some(RecordedShard::Present {
+            window,
+            height,
+            supply,
+            ..
+        }) = entry
+        {
+            return Ok(ShardSupply {
+                shard,
+                height,
+                window,
+                assets: supply,
+            });
+        }
+    }
+    Err(missing(format!(
+        "shard {shard} was in no record up to {barrier}"
+    )))
 }
 
 /// Sums over all shards of one asset.

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let directory = Directory::make(args)?;
     let log = LogSection {
         filter: args.log.clone(),
-        json: false,
+        ..LogSection::default()
     };
     telemetry::start(&log, Some(&directory.path.join("lockstep.log"))).map_err(Failure::usage)?;
     let mut spec = ClusterSpec::new(

@@ -1,0 +1,115 @@
+//! What a validator was told, kept in a file for an audit: every message of consensus and of the
+//! barrier that came from a peer and whose signatures hold, also one that came too late to be of
+//! use. [`lockstep_shard::Observer`] judges what several files say together.
+//!
+//! One message is one write, so that a process that is killed loses none it has dealt with. Each
+//! start writes a file of its own: a frame cut short can only be a file's last.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+use lockstep_shard::Message;
+use parity_scale_codec::Encode;
+
+/// Starts of one home; more than any run needs.
+const MAX_FILES: u32 = 100_000;
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Tap(Mutex<File>);
+
+impl Tap {
+    /// Opens the next file of a directory, which is made if need be.
+    ///
+    /// # Errors
+    /// When neither can be made.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        for number in 0..MAX_FILES {
+            let path = directory.join(format!("{number:05}.messages"));
+            match File::options().append(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                opened => return Ok(Tap(Mutex::new(opened?))),
+            }
+        }
+        Err(io::Error::other("too many files of messages"))
+    }
+
+    /// Keeps a message. Sync and data are not kept: nobody signs anything in them that could
+    /// contradict something else.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn keep(&self, message: &Message) -> io::Result<()> {
+        match message {
+            Message::Consensus(_) | Message::Checkpoint(_) | Message::Record(_) => {}
+            Message::Batch(_) | Message::Bundle(_) | Message::Request(_) => return Ok(()),
+        }
+        let body = message.encode();
+        let length = u32::try_from(body.len()).expect("messages are bounded");
+        let mut frame = Vec::with_capacity(4 + body.len());
+        frame.extend_from_slice(&length.to_le_bytes());
+        frame.extend_from_slice(&body);
+        let mut file = self.0.lock().expect("no holder of this lock panics");
+        file.write_all(&frame)
+    }
+}
+
+/// All messages in the files of a directory.
+///
+/// # Errors
+/// When a file cannot be read or holds something else.
+pub fn read(directory: &Path) -> io::Result<Vec<Message>> {
+    let mut messages = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let mut bytes = Vec::new();
+        File::open(entry?.path())?.read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let length = u32::from_le_bytes(*length) as usize;
+            let Some((body, after)) = after.split_at_checked(length) else {
+                break; // the process ended in the middle of it
+            };
+            let message = Message::from_bytes(body)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            messages.push(message);
+            rest = after;
+        }
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_consensus as consensus;
+    use lockstep_types::{BlockId, Digest, Height};
+
+    use super::*;
+
+    fn message(height: u64) -> Message {
+        Message::Consensus(consensus::Message::BlockRequest {
+            from: Height::new(height),
+            tip: BlockId::new(Digest::ZERO),
+        })
+    }
+
+    #[test]
+    fn every_start_has_its_file_and_a_cut_frame_ends_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Tap::open(directory.path()).unwrap();
+        first.keep(&message(1)).unwrap();
+        first
+            .0
+            .lock()
+            .unwrap()
+            .write_all(&[99, 0, 0, 0, 7])
+            .unwrap();
+        let second = Tap::open(directory.path()).unwrap();
+        second.keep(&message(2)).unwrap();
+        let mut kept = read(directory.path()).unwrap();
+        kept.sort_by_key(Encode::encode);
+        assert_eq!(kept, [message(1), message(2)]);
+    }
+}
