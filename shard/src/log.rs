@@ -15,6 +15,7 @@
 //! The log part is written and synced before the messages that rest on it; the state part follows
 //! in its own time, and a restart executes the committed blocks above the anchor again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lockstep_consensus::{self as consensus, SafetyRecord};
@@ -320,7 +321,9 @@ impl<'a> Archive<'a> {
     pub fn answer(&self, request: &Request) -> Result<Vec<Message>, Fatal> {
         match request {
             Request::Batches(digests) => {
-                let found = digests.iter().map(|digest| batch_in(self.0, digest));
+                // Who names a batch twice gets it once.
+                let named: BTreeSet<_> = digests.iter().collect();
+                let found = named.into_iter().map(|digest| batch_in(self.0, digest));
                 found
                     .filter_map(|found| found.map(|b| b.map(Message::Batch)).transpose())
                     .collect()

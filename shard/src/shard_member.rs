@@ -422,6 +422,13 @@ impl ShardMember {
         }
     }
 
+    /// When to pack. Without room for another batch there is none: room comes with a step.
+    fn pack_at(&self) -> Option<Time> {
+        let waiting = self.replica.application().batches.waiting_of(self.me);
+        let room = waiting < MAX_WAITING_PER_AUTHOR;
+        room.then(|| self.mempool.pack_at()).flatten()
+    }
+
     fn absorb(&mut self, now: Time, parts: consensus::Parts, ready: &mut Ready) {
         let committee = CommitteeId::Shard(self.shard);
         for link in &parts.log {
@@ -665,7 +672,7 @@ impl ShardMember {
             .chain(ready.wake_at)
             .chain(due)
             .chain(checkpoints)
-            .chain(self.mempool.pack_at())
+            .chain(self.pack_at())
             .chain(pull.filter(|pull| *pull > now))
             .min();
     }
