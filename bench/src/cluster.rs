@@ -103,7 +103,7 @@ pub struct Testbed {
 pub struct CpuSeconds {
     /// Of the shards' validators.
     pub shards: f64,
-    /// Of those, of the threads that decode and check what comes from outside.
+    /// Of those, of the threads that check what comes from outside.
     pub checking: f64,
     /// Of the beacon's.
     pub beacon: f64,

@@ -446,8 +446,8 @@ pub struct Cpu {
     pub host_share: f64,
     /// User and system seconds of the shards' validators.
     pub validators_seconds: f64,
-    /// Share of those seconds in the threads that decode and check what comes from outside: nearly
-    /// all of it is signatures.
+    /// Share of those seconds in the threads that decode what comes from outside, check its
+    /// signatures, and read the store for peers that ask.
     pub checking_share: f64,
     /// Those of the beacon's validators.
     pub beacon_seconds: f64,

@@ -15,8 +15,10 @@ pub fn cpu_seconds(pid: u32) -> Option<f64> {
 pub fn thread_seconds(pid: u32, prefix: &str) -> Option<f64> {
     let mut total = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let task = task.ok()?.path();
         // A thread may end between two looks.
+        let Ok(task) = task.map(|task| task.path()) else {
+            continue;
+        };
         let Ok(name) = fs::read_to_string(task.join("comm")) else {
             continue;
         };

@@ -112,6 +112,7 @@ fn record(height: Option<u64>) -> Value {
         Some(height) => json!({
             "presence": "present", "window": 2, "height": height, "digest": zero,
             "state_root": zero,
+            "supply": [],
         }),
         None => json!({ "presence": "absent" }),
     };

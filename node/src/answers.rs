@@ -539,7 +539,10 @@ impl Backend for Answers {
             destinations.dedup();
             let window = match shared.window_of(height) {
                 Some(window) => window,
-                None => window_from_records(store, ours, height)?,
+                None => {
+                    let newest = shared.status().record;
+                    window_from_records(store, ours, newest, height)?
+                }
             };
             Ok(Stage::Executed(Executed {
                 height: height.get(),
@@ -665,18 +668,53 @@ fn asset_supply(supply: &Supply) -> AssetSupply {
 }
 
 /// The window a height fell into, from the seals that records name.
-fn window_from_records(store: &dyn Store, shard: ShardId, height: Height) -> Answer<WindowNumber> {
+fn window_from_records(
+    store: &dyn Store,
+    shard: ShardId,
+    newest: WindowNumber,
+    height: Height,
+) -> Answer<WindowNumber> {
     let archive = Archive::new(store);
-    let mut number = WindowNumber::ZERO.next();
-    while let Some(certified) = archive.record(number).map_err(failed)? {
-        if let Some(ShardEntry::Certified(found)) = certified.record.entry(shard)
-            && found.checkpoint.seal.height >= height
-        {
-            return Ok(found.checkpoint.seal.window);
+    let seal = |number| {
+        let certified = archive.record(WindowNumber::new(number)).map_err(failed)?;
+        let entry = certified.as_ref().and_then(|c| c.record.entry(shard));
+        let checkpoint = entry.and_then(ShardEntry::checkpoint);
+        Ok(checkpoint.map(|found| found.checkpoint.seal.height))
+    };
+    let Some(number) = first_seal_at(newest.get(), height, &seal)? else {
+        return Ok(newest.next());
+    };
+    let number = WindowNumber::new(number);
+    let certified = archive.record(number).map_err(failed)?;
+    let entry = certified.as_ref().and_then(|c| c.record.entry(shard));
+    let found = entry.and_then(ShardEntry::checkpoint);
+    Ok(found.map_or(number, |found| found.checkpoint.window()))
+}
+
+/// The first record, of those up to `newest`, that names a seal at `height` or above. Seals ascend
+/// with the records; a shard that was absent from a record has none there.
+fn first_seal_at<E>(
+    newest: u64,
+    height: Height,
+    seal: &dyn Fn(u64) -> Result<Option<Height>, E>,
+) -> Result<Option<u64>, E> {
+    let (mut low, mut end) = (1, newest + 1);
+    while low < end {
+        let middle = low + (end - low) / 2;
+        let mut present = middle;
+        let found = loop {
+            match seal(present)? {
+                None if present > low => present -= 1,
+                found => break found,
+            }
+        };
+        if found.is_some_and(|sealed| sealed >= height) {
+            end = present;
+        } else {
+            low = middle + 1;
         }
-        number = number.next();
     }
-    Ok(number)
+    Ok((low <= newest).then_some(low))
 }
 
 impl Pages for Answers {
@@ -712,5 +750,26 @@ impl Pages for Answers {
             "record": status.record.get(),
         });
         (waiting.is_none(), format!("{text}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_of_a_height_is_found_past_absences() {
+        // Record number to the height of the seal it names.
+        let seals = [None, Some(10), None, None, Some(20), Some(30), None];
+        let seal = |number: u64| -> Result<Option<Height>, ()> {
+            Ok(seals[usize::try_from(number).unwrap() - 1].map(Height::new))
+        };
+        let find = |height| first_seal_at(7, Height::new(height), &seal).unwrap();
+        let found = [1, 10, 11, 20, 21, 30, 31].map(find);
+        assert_eq!(
+            found,
+            [Some(2), Some(2), Some(5), Some(5), Some(6), Some(6), None]
+        );
+        assert_eq!(first_seal_at(0, Height::new(1), &seal), Ok(None));
     }
 }

@@ -67,8 +67,8 @@ pub struct LogSection {
     pub filter: String,
     /// One JSON object per line instead of text.
     pub json: bool,
-    /// Keep every signed message that comes from a peer in files of this directory, relative to
-    /// the home. They grow for ever: for tests and audits.
+    /// Keep every message of consensus, checkpoint and record that comes from a peer in files of
+    /// this directory, relative to the home. They grow for ever: for tests and audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<PathBuf>,
 }

@@ -23,9 +23,6 @@ use crate::shared::Shared;
 use crate::storage::{Job, Storage};
 use crate::verify::VerifyPool;
 
-/// Answers for peers that may be in the making. Who gets none asks again, or somebody else.
-const MAX_SERVING: usize = 64;
-
 /// What a failure of the protocol means for the process.
 pub(crate) fn stop_for(fatal: Fatal) -> Stop {
     match fatal {
@@ -144,7 +141,7 @@ impl Replica {
 
     /// Answers a question of a peer beside the replica.
     fn serve(&self, peer: Peer, request: Request) {
-        let Some(place) = self.shared.serve(MAX_SERVING) else {
+        let Some(place) = self.shared.serve(peer) else {
             return;
         };
         let sender = self.sender.clone();
@@ -180,7 +177,11 @@ impl Replica {
     }
 
     fn serve_blocks(&self, request: consensus::LogRequest) {
-        let Some(place) = self.shared.serve(MAX_SERVING) else {
+        let peer = Peer {
+            committee: self.committee,
+            member: request.peer,
+        };
+        let Some(place) = self.shared.serve(peer) else {
             return;
         };
         let sender = self.sender.clone();

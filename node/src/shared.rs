@@ -2,12 +2,11 @@
 //! blocks as they come.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use lockstep_client::rpc::BlockSummary;
-use lockstep_shard::Status;
+use lockstep_shard::{Peer, Status};
 use lockstep_types::{Height, Time, WindowNumber};
 use tokio::sync::broadcast;
 
@@ -17,6 +16,11 @@ use crate::pending::Pending;
 
 /// Blocks that wait for a slow subscriber; then it is told how many it missed.
 const BLOCKS_WAITING: usize = 256;
+/// Answers that may be in the making: each may hold a full message of several megabytes. Who gets
+/// none asks again, or somebody else.
+const MAX_SERVING: usize = 256;
+/// Of those, for one peer: two waves of what an honest one asks of us at a time.
+const MAX_SERVING_PER_PEER: usize = 8;
 /// Windows whose first height is remembered. Older ones are found through their records.
 const MAX_WINDOWS: usize = 4_096;
 
@@ -30,7 +34,7 @@ pub(crate) struct Shared {
     status: Mutex<Status>,
     newest: Mutex<(Height, Time)>,
     windows: Mutex<BTreeMap<Height, WindowNumber>>,
-    serving: AtomicUsize,
+    serving: Mutex<BTreeMap<Peer, usize>>,
 }
 
 impl Shared {
@@ -44,7 +48,7 @@ impl Shared {
             status: Mutex::new(status),
             newest: Mutex::default(),
             windows: Mutex::default(),
-            serving: AtomicUsize::new(0),
+            serving: Mutex::default(),
         }
     }
 
@@ -86,21 +90,71 @@ impl Shared {
         found.map(|(_, window)| *window)
     }
 
-    /// Takes a place among the answers being made for peers, unless `limit` are.
-    pub(crate) fn serve(self: &Arc<Self>, limit: usize) -> Option<Serving> {
-        if self.serving.fetch_add(1, Ordering::Relaxed) >= limit {
-            self.serving.fetch_sub(1, Ordering::Relaxed);
+    /// Takes a place among the answers being made, unless `peer` has all of its own or all are
+    /// taken.
+    pub(crate) fn serve(self: &Arc<Self>, peer: Peer) -> Option<Serving> {
+        let mut serving = self.serving.lock().expect("no holder of this lock panics");
+        let all: usize = serving.values().sum();
+        let own = serving.get(&peer).copied().unwrap_or(0);
+        if own >= MAX_SERVING_PER_PEER || all >= MAX_SERVING {
             return None;
         }
-        Some(Serving(Arc::clone(self)))
+        serving.insert(peer, own + 1);
+        Some(Serving {
+            shared: Arc::clone(self),
+            peer,
+        })
     }
 }
 
 /// A place among the answers being made.
-pub(crate) struct Serving(Arc<Shared>);
+pub(crate) struct Serving {
+    shared: Arc<Shared>,
+    peer: Peer,
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        let serving = self.shared.serving.lock();
+        let mut serving = serving.expect("no holder of this lock panics");
+        match serving.get_mut(&self.peer) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => {
+                serving.remove(&self.peer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_types::{CommitteeId, MemberIndex, View};
+
+    use super::*;
+
+    #[test]
+    fn one_peer_cannot_take_the_places_of_another() {
+        let status = Status {
+            view: View::ZERO,
+            leader: MemberIndex::new(0),
+            committed: Height::ZERO,
+            executed: Height::ZERO,
+            window: WindowNumber::ZERO,
+            record: WindowNumber::ZERO,
+            sealed: false,
+            pending: 0,
+        };
+        let shared = Arc::new(Shared::new(Arc::new(Metrics::new()), status));
+        let [greedy, modest] = [0, 1].map(|member| Peer {
+            committee: CommitteeId::Beacon,
+            member: MemberIndex::new(member),
+        });
+        let mut places: Vec<_> = std::iter::from_fn(|| shared.serve(greedy)).collect();
+        assert_eq!(places.len(), MAX_SERVING_PER_PEER);
+        assert!(shared.serve(modest).is_some());
+        places.pop();
+        assert!(shared.serve(greedy).is_some());
+        drop(places);
+        assert!(shared.serving.lock().unwrap().is_empty());
     }
 }

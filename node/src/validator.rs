@@ -476,6 +476,7 @@ impl Intake {
         {
             self.switch
                 .stop(Stop::Storage(format!("log.messages: {error}")));
+            return Err(Blame::Nobody);
         }
         if stale {
             return Err(Blame::Nobody);

@@ -252,6 +252,13 @@ fn sees_that_nothing_is_lost(network: &Network) {
         text.parse::<u128>().unwrap()
     };
     assert_eq!(units("held") + units("on_its_way"), 100_000_000_000_000);
+    let first = network.result(&["supply", "--barrier", "1"]);
+    assert_eq!(first["totals"][0]["issued"], "100000000000000");
+    assert_eq!(first["shards"][0]["window"], 1);
+    let output = network.run(&["supply", "--barrier", "1000000"]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = String::from_utf8(output.stderr).unwrap();
+    assert!(shown.contains("LS-SUPPLY-002"), "{shown}");
     let status = network.result(&["status"]);
     assert_eq!(status.as_array().unwrap().len(), 12);
     assert!(

@@ -121,6 +121,11 @@ impl BatchPool {
         })
     }
 
+    /// Would one more batch of this author be kept that no block asks for?
+    pub fn has_room(&self, author: MemberIndex) -> bool {
+        self.waiting_of(author) < MAX_WAITING_PER_AUTHOR && self.bodies.len() < MAX_BODIES
+    }
+
     /// How many of an author's batches wait.
     pub fn waiting_of(&self, author: MemberIndex) -> usize {
         self.waiting.get(&author).map_or(0, BTreeMap::len)

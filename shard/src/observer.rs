@@ -9,7 +9,7 @@
 //! that are compared are those whose order does not matter.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_consensus as consensus;
 use lockstep_types::{
@@ -62,12 +62,12 @@ pub struct Contradiction {
 /// What was seen so far. It grows with every statement; a run is what it is made for.
 #[derive(Debug, Default)]
 pub struct Observer {
-    said: BTreeMap<(Peer, Subject), Digest>,
+    said: BTreeMap<(Peer, Subject), BTreeSet<Digest>>,
     found: Vec<Contradiction>,
 }
 
 impl Observer {
-    /// Takes a message that `receiver`, a member of `committee`, had from a peer.
+    /// Takes a message that a member of `committee` had from a peer.
     pub fn on_message(&mut self, committee: CommitteeId, message: &Message) {
         match message {
             Message::Consensus(message) => self.on_consensus(committee, message),
@@ -77,7 +77,7 @@ impl Observer {
         }
     }
 
-    /// How many different statements it was told.
+    /// About how many subjects it was told something.
     pub fn statements(&self) -> usize {
         self.said.len()
     }
@@ -180,8 +180,11 @@ impl Observer {
     }
 
     fn said(&mut self, by: Peer, subject: Subject, second: Digest) {
-        let first = *self.said.entry((by, subject)).or_insert(second);
-        if first != second {
+        let said = self.said.entry((by, subject)).or_default();
+        let first = said.first().copied();
+        if said.insert(second)
+            && let Some(first) = first
+        {
             self.found.push(Contradiction {
                 by,
                 subject,

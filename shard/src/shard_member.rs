@@ -15,7 +15,6 @@ use lockstep_types::{
 };
 
 use crate::batch::BatchContext;
-use crate::batch_pool::MAX_WAITING_PER_AUTHOR;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
 use crate::member::Setup;
 use crate::mempool::Mempool;
@@ -27,8 +26,11 @@ use crate::{Batch, CertifiedRecord, Checkpoint, CheckpointVote};
 /// A body that a block lacks may still be on its way by gossip; then nobody needs to be asked.
 const FETCH_GRACE: Duration = Duration::from_millis(10);
 
-/// How long somebody who was asked may take before the next one is.
+/// How long the first who was asked may take before the next one is. Everyone after gets this much
+/// more than the one before, up to the limit: an answer may be late because of what was asked for
+/// already, and asking again then makes it later.
 const FETCH_RETRY: Duration = Duration::from_millis(150);
+const MAX_FETCH_RETRY: Duration = Duration::from_millis(1_200);
 
 /// How long a sealed shard waits for its record, or a shard for entries it is owed, before it asks.
 const PULL_AFTER: Duration = Duration::from_millis(300);
@@ -393,7 +395,7 @@ impl ShardMember {
         // Leave room for the header and the length prefixes.
         let most_bytes = (self.genesis.limits.batch_bytes as usize).saturating_sub(512);
         let me = self.me;
-        while self.chain().batches.waiting_of(me) < MAX_WAITING_PER_AUTHOR {
+        while self.chain().batches.has_room(me) {
             let Some(transactions) = self.mempool.pack(now, most, most_bytes) else {
                 break;
             };
@@ -424,8 +426,7 @@ impl ShardMember {
 
     /// When to pack. Without room for another batch there is none: room comes with a step.
     fn pack_at(&self) -> Option<Time> {
-        let waiting = self.replica.application().batches.waiting_of(self.me);
-        let room = waiting < MAX_WAITING_PER_AUTHOR;
+        let room = self.replica.application().batches.has_room(self.me);
         room.then(|| self.mempool.pack_at()).flatten()
     }
 
@@ -588,6 +589,8 @@ impl ShardMember {
 
     fn fetch(&mut self, now: Time, ready: &mut Ready) {
         let wants = self.wants(now);
+        // Requests of one step go to one member after the other: each answers a few at a time.
+        let mut turn = 0;
         self.asked.retain(|want, _| wants.contains(want));
         let mut batches: BTreeMap<u64, Vec<BatchDigest>> = BTreeMap::new();
         for want in wants {
@@ -604,8 +607,7 @@ impl ShardMember {
             }
             let times = asked.times;
             *asked = Asked {
-                // Ever longer: who is asked may be busy with what was asked of it before.
-                next: now.after(FETCH_RETRY * u32::try_from(times + 1).unwrap_or(8).min(8)),
+                next: now.after(retry_after(times)),
                 times: times + 1,
             };
             let request = match want {
@@ -625,12 +627,14 @@ impl ShardMember {
                 Want::Record(_) if times.is_multiple_of(2) => CommitteeId::Beacon,
                 _ => CommitteeId::Shard(self.shard),
             };
-            self.ask(committee, times, request, ready);
+            self.ask(committee, times + turn, request, ready);
+            turn += 1;
         }
         let own = CommitteeId::Shard(self.shard);
         for (times, digests) in batches {
             for some in digests.chunks(crate::message::MAX_BATCHES_REQUESTED) {
-                self.ask(own, times, Request::Batches(some.to_vec()), ready);
+                self.ask(own, times + turn, Request::Batches(some.to_vec()), ready);
+                turn += 1;
             }
         }
     }
@@ -706,6 +710,12 @@ impl ShardMember {
     pub(crate) fn horizon(&self) -> consensus::Horizon {
         self.replica.horizon()
     }
+}
+
+/// How long the member that was asked after `times` others may take.
+fn retry_after(times: u64) -> Duration {
+    let steps = u32::try_from(times).unwrap_or(u32::MAX).saturating_add(1);
+    FETCH_RETRY.saturating_mul(steps).min(MAX_FETCH_RETRY)
 }
 
 /// The members of `committee` that member `me` of another committee sends to, so that each of them

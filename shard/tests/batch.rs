@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Action, Transaction};
-use lockstep_shard::{Batch, BatchContext};
+use lockstep_ledger::{Action, Column, Durability, MemoryStore, Store, Transaction, Write};
+use lockstep_shard::{Archive, Batch, BatchContext, Message, Request};
 use lockstep_types::{
     AccountId, AssetId, Claim, CommitteeId, Engine, K256Engine, MemberIndex, Rejection, SecretKey,
     ShardId, Signer, Verified, Verifier, WindowNumber,
 };
+use parity_scale_codec::Encode;
 
 const TRANSACTIONS: usize = 3;
 
@@ -128,4 +129,15 @@ fn a_changed_copy_of_a_batch_found_good_is_refused() {
         world.verifier.check(shortened, &world.context(0)),
         Err(Rejection::Inconsistent(_))
     ));
+}
+
+#[test]
+fn a_batch_that_is_named_twice_is_answered_once() {
+    let batch = World::new().batch();
+    let store = MemoryStore::default();
+    let body = Write::put(Column::Batches, *batch.digest().as_bytes(), batch.encode());
+    store.write(&[body], Durability::Synced).unwrap();
+    let request = Request::Batches(vec![batch.digest(); 2]);
+    let answers = Archive::new(&store).answer(&request).unwrap();
+    assert_eq!(answers, [Message::Batch(Arc::new(batch))]);
 }

@@ -12,7 +12,7 @@ use crate::network::Network;
 
 const ACCOUNTS: u32 = 8;
 
-/// How long a restarted validator may take until it has executed what the others had.
+/// How long a restarted validator may take until it has executed what the others had and votes.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// How long a whole network may take to its first commit.
@@ -35,13 +35,17 @@ pub(crate) fn of_one(options: Options) -> anyhow::Result<()> {
             load.journal.len() > before,
             "nothing was final while one validator was down"
         );
+        let view = network.view(committee);
+        let restarted = Instant::now();
         network
             .cluster
             .restart(index)
             .map_err(|stop| anyhow::anyhow!("{stop}"))?;
         let target = network.height(committee);
-        let took = network.wait_for(index, CATCH_UP, "catching up", |s| s.executed >= target)?;
-        slowest = slowest.max(took);
+        network.wait_for(index, CATCH_UP, "catching up", |s| s.executed >= target)?;
+        let left = CATCH_UP.saturating_sub(restarted.elapsed());
+        network.wait_for_vote(index, view, left)?;
+        slowest = slowest.max(restarted.elapsed());
     }
     load.stop(&network)?;
     ensure!(

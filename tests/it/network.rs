@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use lockstep_client::{Client, rpc};
+use lockstep_consensus as consensus;
 use lockstep_genesis::{DevelopmentSpec, Limits};
 use lockstep_node::cluster::{Cluster, ClusterSpec};
-use lockstep_node::tap;
-use lockstep_shard::Observer;
-use lockstep_types::{CommitteeId, ShardId, Time};
+use lockstep_node::tap::Reader;
+use lockstep_shard::{Message, Observer};
+use lockstep_types::{AssetId, CommitteeId, ShardId, Time};
 
 /// How long one call may take.
 pub(crate) const CALL: Duration = Duration::from_secs(2);
@@ -134,19 +135,26 @@ impl Network {
             .unwrap_or(0)
     }
 
+    /// The highest view of a committee, as its members say.
+    pub(crate) fn view(&self, committee: CommitteeId) -> u64 {
+        let members = self.members(committee);
+        let views = members.iter().filter_map(|index| self.status(*index));
+        views.map(|status| status.view).max().unwrap_or(0)
+    }
+
     /// Is what all shards hold, and what is on its way between them, what genesis gave, at every
     /// barrier there was, by each record as each shard has it? Returns how many barriers.
     pub(crate) fn check_barriers(&self) -> anyhow::Result<u64> {
         let genesis = self.cluster.genesis();
-        let given: u128 = genesis
-            .allocations()
+        let native = genesis.allocations();
+        let native = native
             .iter()
-            .map(|(_, _, amount)| *amount)
-            .sum();
+            .filter(|(_, asset, _)| *asset == AssetId::NATIVE);
+        let given: u128 = native.map(|(_, _, amount)| *amount).sum();
         let all = 0..self.cluster.places().len();
         let records = all.map(|index| self.status(index).map_or(0, |status| status.record));
         let newest = records.min().unwrap_or(0);
-        anyhow::ensure!(newest > 0, "a validator does not answer");
+        anyhow::ensure!(newest > 0, "a validator does not answer or has no barrier");
         for asked in 0..genesis.shard_count() {
             let client = self.client(asked)?;
             // Of each shard, what the newest record says in which it was present.
@@ -181,12 +189,48 @@ impl Network {
         Ok(newest)
     }
 
+    /// Waits until a colleague has had a vote of this validator for a view after `view`.
+    pub(crate) fn wait_for_vote(
+        &self,
+        index: usize,
+        view: u64,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let place = &self.cluster.places()[index];
+        let others = self.members(place.committee).into_iter();
+        let mut readers: Vec<_> = others
+            .map(|other| Reader::new(self.cluster.places()[other].messages()))
+            .collect();
+        let started = Instant::now();
+        loop {
+            for reader in &mut readers {
+                let messages = reader.read()?;
+                let voted = messages.iter().any(|message| match message {
+                    Message::Consensus(consensus::Message::Vote(vote)) => {
+                        vote.author == place.member && vote.view.get() > view
+                    }
+                    _ => false,
+                });
+                if voted {
+                    return Ok(());
+                }
+            }
+            if started.elapsed() > patience {
+                bail!(
+                    "{}: no vote after view {view} within {patience:?}",
+                    place.name
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Did anybody sign two statements that exclude each other, as far as all validators together
     /// were ever told? Returns how many statements there were. For a network that was stopped.
     pub(crate) fn check_statements(&self) -> anyhow::Result<usize> {
         let mut observer = Observer::default();
         for place in self.cluster.places() {
-            for message in tap::read(&place.messages())? {
+            for message in Reader::new(place.messages()).read()? {
                 observer.on_message(place.committee, &message);
             }
         }

@@ -176,8 +176,9 @@ impl Claims<'_> {
     }
 }
 
-/// Certificates and statements remembered. A replica meets the same one in a proposal, in resent
-/// status messages and inside timeouts; this covers the last hundred views of a large committee.
+/// Certificates, statements and batches remembered. A replica meets the same one in a proposal, in
+/// resent status messages and inside timeouts; this covers the last views of a large committee,
+/// beside some thousand batches.
 const MAX_REMEMBERED: usize = 8_192;
 
 #[derive(Default)]

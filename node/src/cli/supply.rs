@@ -15,7 +15,8 @@ use crate::exit::ExitCode;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct SupplyCommand {
-    /// As the record of this barrier has it, instead of now: all shards at the same cut.
+    /// As the record of this barrier has it, instead of now; a shard that was absent from it, as the
+    /// last record before has it.
     #[arg(long, value_name = "NUMBER")]
     barrier: Option<u64>,
     #[command(flatten)]
@@ -120,7 +121,9 @@ fn holds(line: &AssetSupply) -> bool {
 }
 
 fn show(shards: &[ShardSupply]) -> Done {
-    let header = ["SHARD", "HEIGHT", "HELD", "GENESIS", "SENT", "RECEIVED", ""];
+    let header = [
+        "SHARD", "WINDOW", "HEIGHT", "HELD", "GENESIS", "SENT", "RECEIVED", "",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let mut totals: BTreeMap<u32, Total> = BTreeMap::new();
     let mut broken = Vec::new();
@@ -136,6 +139,7 @@ fn show(shards: &[ShardSupply]) -> Done {
             }
             rows.push(vec![
                 supply.shard.to_string(),
+                supply.window.to_string(),
                 supply.height.to_string(),
                 amount(line.asset, line.balances.saturating_add(line.escrow)),
                 amount(line.asset, line.genesis),

@@ -12,6 +12,7 @@ use lockstep_types::CommitteeId;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::output::table;
 use super::{Failure, out};
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::config::LogSection;
@@ -26,6 +27,9 @@ const POLL: Duration = Duration::from_millis(50);
 const REFRESH: Duration = Duration::from_millis(500);
 /// Without a terminal, a line this often.
 const REPORT: Duration = Duration::from_secs(10);
+/// What of the live table fits on the smallest usual terminal, 80 by 24, with a margin.
+const MAX_LINE: usize = 76;
+const MAX_LINES: usize = 20;
 /// Accounts named in the banner.
 const SHOWN_ACCOUNTS: usize = 2;
 
@@ -49,7 +53,7 @@ pub(crate) struct Args {
     /// How many accounts hold value.
     #[arg(long, default_value_t = 10)]
     accounts: u32,
-    /// Plain lines instead of a live status line.
+    /// A plain line now and then instead of a live table.
     #[arg(long)]
     no_tui: bool,
     /// Keep the data when it ends.
@@ -264,7 +268,7 @@ async fn follow(args: &Args, cluster: &mut Cluster, started: Instant) -> Result<
         started.elapsed().as_secs_f64()
     ))?;
     let live = std::io::stdout().is_terminal() && !args.no_tui;
-    let mut reported = Instant::now();
+    let (mut reported, mut drawn) = (Instant::now(), 0);
     loop {
         tokio::time::sleep(REFRESH).await;
         if let Some((index, reason)) = cluster.failed() {
@@ -277,16 +281,35 @@ async fn follow(args: &Args, cluster: &mut Cluster, started: Instant) -> Result<
                 code: ExitCode::Bug,
             });
         }
-        let line = watched.line(started).await;
         if live {
+            let mut lines = watched.lines(started).await;
+            if lines.len() > MAX_LINES {
+                // The way back up would end at the top of the screen.
+                lines = vec![cut(&watched.line(started).await)];
+            }
+            // Back to where the last one began, and over it.
+            let back = match drawn {
+                0 => String::new(),
+                lines => format!("\x1b[{lines}F"),
+            };
+            drawn = lines.len();
             let mut stdout = std::io::stdout();
             // A terminal that is gone ends us by a signal, not here.
-            let _ = write!(stdout, "\r\x1b[2K  {line}").and_then(|()| stdout.flush());
+            let text = format!("{back}\x1b[J  {}\n", lines.join("\n  "));
+            let _ = stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush());
         } else if reported.elapsed() >= REPORT {
             reported = Instant::now();
+            let line = watched.line(started).await;
             out(&format!("  {line}"))?;
         }
     }
+}
+
+/// A line that wraps would be two, and the next table would start too low.
+fn cut(line: &str) -> String {
+    line.chars().take(MAX_LINE).collect()
 }
 
 fn log_place(cluster: &Cluster) -> String {
@@ -360,6 +383,42 @@ impl Watched {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// The network as a table: a line for each committee, as its member that is furthest says.
+    async fn lines(&self, started: Instant) -> Vec<String> {
+        let header = [
+            "", "HEIGHT", "VIEW", "LEADER", "BARRIER", "POOL", "UP", "STATE",
+        ];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        for (committee, _, clients) in &self.committees {
+            let states = states(clients).await;
+            let first = states.iter().max_by_key(|state| state.height);
+            let pool: u64 = states.iter().map(|state| state.pool).sum();
+            let mut row = vec![committee.to_string()];
+            match first {
+                None => {
+                    row.resize(header.len() - 2, String::new());
+                    row.push(format!("0/{}", clients.len()));
+                }
+                Some(first) => row.extend([
+                    first.height.to_string(),
+                    first.view.to_string(),
+                    first.leader.to_string(),
+                    first.record.to_string(),
+                    pool.to_string(),
+                    format!("{}/{}", states.len(), clients.len()),
+                ]),
+            }
+            row.push(match first {
+                None => "no answer".to_owned(),
+                Some(first) => first.blocked.clone().unwrap_or_else(|| "runs".to_owned()),
+            });
+            rows.push(row);
+        }
+        let mut lines: Vec<_> = table(&rows).lines().map(cut).collect();
+        lines.push(format!("up {} s", started.elapsed().as_secs()));
+        lines
     }
 
     /// The network in one line.
