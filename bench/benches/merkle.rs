@@ -40,6 +40,7 @@ fn update(c: &mut Criterion) {
             b.iter(|| trie.updated(black_box(&some).iter().cloned()))
         });
     }
+    group.throughput(Throughput::Elements(1));
     group.bench_function("proof", |b| {
         b.iter(|| trie.walk(black_box(&accounts[77].0)))
     });
