@@ -145,15 +145,21 @@ mod tests {
             pending: 0,
         };
         let shared = Arc::new(Shared::new(Arc::new(Metrics::new()), status));
-        let [greedy, modest] = [0, 1].map(|member| Peer {
+        let peer = |member| Peer {
             committee: CommitteeId::Beacon,
             member: MemberIndex::new(member),
-        });
+        };
+        let (greedy, modest) = (peer(0), peer(1));
         let mut places: Vec<_> = std::iter::from_fn(|| shared.serve(greedy)).collect();
         assert_eq!(places.len(), MAX_SERVING_PER_PEER);
         assert!(shared.serve(modest).is_some());
         places.pop();
         assert!(shared.serve(greedy).is_some());
+        // One peer more than all places together serve in full.
+        for member in 0..=(MAX_SERVING / MAX_SERVING_PER_PEER) as u8 {
+            places.extend(std::iter::from_fn(|| shared.serve(peer(member))));
+        }
+        assert_eq!(places.len(), MAX_SERVING);
         drop(places);
         assert!(shared.serving.lock().unwrap().is_empty());
     }

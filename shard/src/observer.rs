@@ -77,7 +77,7 @@ impl Observer {
         }
     }
 
-    /// About how many subjects it was told something.
+    /// How many statements it was told, a member's several about one subject counted as one.
     pub fn statements(&self) -> usize {
         self.said.len()
     }

@@ -12,7 +12,7 @@ use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Flow, Seal};
 use lockstep_shard::{
     BarrierRecord, Batch, BatchContext, BatchRef, BeaconChain, BeaconPlace, BundleRef,
-    CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote,
+    CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote, MAX_BODIES,
     MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, NotKept, Payload, RecordRef, ShardChain, ShardEntry,
     epoch_context, root_block,
 };
@@ -543,6 +543,23 @@ fn an_executed_batch_that_comes_again_is_not_kept() {
         Err(NotKept::Known)
     );
     assert_eq!(chain.batches.insert(batch, true), Err(NotKept::Known));
+}
+
+#[test]
+fn a_full_pool_has_no_room_for_anybody() {
+    let genesis = genesis();
+    let (mut chain, _) = shard_chain(&genesis);
+    let window = WindowNumber::new(1);
+    let other = MemberIndex::new(0);
+    for sequence in 0..MAX_BODIES as u64 {
+        assert!(chain.batches.has_room(other), "{sequence}");
+        // Blocks ask for them; unasked, one author gets nowhere near.
+        let batch = hostile_batch(&genesis, window, sequence);
+        assert_eq!(chain.batches.insert(batch, true), Ok(()));
+    }
+    assert!(!chain.batches.has_room(other));
+    let one_more = hostile_batch(&genesis, window, MAX_BODIES as u64);
+    assert_eq!(chain.batches.insert(one_more, false), Err(NotKept::TooMany));
 }
 
 #[test]

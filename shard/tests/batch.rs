@@ -57,6 +57,10 @@ impl World {
         BatchContext::new(&self.genesis, ShardId::new(shard))
     }
 
+    fn check(&self, batch: Batch, shard: u16) -> Result<Verified<Batch>, Rejection> {
+        self.verifier.check(batch, &self.context(shard))
+    }
+
     /// A batch of shard 0 as its author sends it.
     fn batch(&self) -> Batch {
         let senders = (0..100).map(|n| SecretKey::insecure_from_seed(n, "sender"));
@@ -83,50 +87,35 @@ impl World {
 #[test]
 fn a_second_copy_of_a_batch_costs_no_signature_check() {
     let world = World::new();
-    assert!(
-        world
-            .verifier
-            .check(world.batch(), &world.context(0))
-            .is_ok()
-    );
+    assert!(world.check(world.batch(), 0).is_ok());
     assert_eq!(world.engine.checked(), TRANSACTIONS + 1);
-    assert!(
-        world
-            .verifier
-            .check(world.batch(), &world.context(0))
-            .is_ok()
-    );
+    assert!(world.check(world.batch(), 0).is_ok());
     assert_eq!(world.engine.checked(), 0);
 }
 
 #[test]
 fn a_batch_found_good_in_one_shard_is_not_good_in_another() {
     let world = World::new();
-    assert!(
-        world
-            .verifier
-            .check(world.batch(), &world.context(0))
-            .is_ok()
-    );
-    let elsewhere = world.verifier.check(world.batch(), &world.context(1));
+    assert!(world.check(world.batch(), 0).is_ok());
+    let elsewhere = world.check(world.batch(), 1);
     assert!(elsewhere.is_err());
 }
 
 #[test]
 fn a_changed_copy_of_a_batch_found_good_is_refused() {
     let world = World::new();
-    let good = world.verifier.check(world.batch(), &world.context(0));
+    let good = world.check(world.batch(), 0);
     let other = SecretKey::insecure_from_seed(7, "somebody");
     let mut resigned = world.batch();
     resigned.signature = other.sign(good.unwrap().digest().digest());
     assert!(matches!(
-        world.verifier.check(resigned, &world.context(0)),
+        world.check(resigned, 0),
         Err(Rejection::BadSignature { .. })
     ));
     let mut shortened = world.batch();
     shortened.transactions.pop();
     assert!(matches!(
-        world.verifier.check(shortened, &world.context(0)),
+        world.check(shortened, 0),
         Err(Rejection::Inconsistent(_))
     ));
 }
