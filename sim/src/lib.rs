@@ -5,11 +5,13 @@
 
 pub mod byzantine;
 pub mod checker;
+mod delivery;
 mod disk;
 mod event;
 mod faults;
 mod network;
 mod node;
+mod process;
 mod random;
 mod swarm;
 pub mod trace;

@@ -5,29 +5,27 @@
 //! Breaks if: anything but the seed and the calls made to a world decides what happens in it.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_ledger::Transaction;
 use lockstep_shard::{
-    Archive, CertifiedRecord, Destination, ExecuteBlock, ExecutedBlock, Executor, Input, Member,
-    Message, Outbound, Peer, PhaseStamp, Ready, Request, Setup, VerifyContext, run_in_order,
+    Archive, CertifiedRecord, Executor, Input, Member, Peer, PhaseStamp, Ready, VerifyContext,
 };
 use lockstep_types::{
-    CommitteeId, Digest, Durable, Hasher, Height, KeyedHashEngine, Time, TransactionId, Verified,
-    Verifier, WindowNumber,
+    CommitteeId, Digest, Hasher, Height, KeyedHashEngine, Time, TransactionId, Verifier,
+    WindowNumber,
 };
 
-use crate::byzantine::{Behaviour, Seat};
+use crate::byzantine::Behaviour;
 use crate::checker::Checkers;
 use crate::disk::Disk;
 use crate::event::{Agenda, Event};
 use crate::network::{Links, Network};
 use crate::node::{Node, Running};
-use crate::trace::{self, Summary};
+use crate::trace;
 use crate::{Broken, Random};
 
 /// A chain that worlds run: its genesis and everybody's keys. Making one costs more than a short
@@ -82,24 +80,24 @@ pub struct CrashPoints {
 
 /// A simulated network.
 pub struct World {
-    chain: Chain,
+    pub(crate) chain: Chain,
     engine: KeyedHashEngine,
-    verifier: Verifier,
-    contexts: BTreeMap<CommitteeId, VerifyContext>,
-    timers: TimerConfig,
-    now: Time,
-    agenda: Agenda,
-    nodes: Vec<Node>,
-    seats: BTreeMap<Peer, usize>,
-    network: Network,
-    crash_points: Option<CrashPoints>,
+    pub(crate) verifier: Verifier,
+    pub(crate) contexts: BTreeMap<CommitteeId, VerifyContext>,
+    pub(crate) timers: TimerConfig,
+    pub(crate) now: Time,
+    pub(crate) agenda: Agenda,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) seats: BTreeMap<Peer, usize>,
+    pub(crate) network: Network,
+    pub(crate) crash_points: Option<CrashPoints>,
     /// Up to where each beacon member's committed blocks were judged.
-    judged: BTreeMap<Peer, Height>,
+    pub(crate) judged: BTreeMap<Peer, Height>,
     /// For what happens in the world.
-    random: Random,
+    pub(crate) random: Random,
     /// For what liars do, so that a liar's draws change nothing else.
-    whims: Random,
-    digest: Option<Hasher>,
+    pub(crate) whims: Random,
+    pub(crate) digest: Option<Hasher>,
     trace: Option<trace::Sink>,
     /// What must hold after every step.
     pub checkers: Checkers,
@@ -233,7 +231,7 @@ impl World {
         self.trace = Some(sink);
     }
 
-    fn tell(&mut self, node: usize, text: core::fmt::Arguments<'_>) {
+    pub(crate) fn tell(&mut self, node: usize, text: core::fmt::Arguments<'_>) {
         if let Some(sink) = &mut self.trace {
             trace::line(sink, self.now, &self.nodes[node].peer, text);
         }
@@ -265,26 +263,6 @@ impl World {
         Some(id)
     }
 
-    /// Ends a member's life. It comes back after `down`, from what its disk kept.
-    pub fn crash(&mut self, peer: &Peer, down: Duration) {
-        self.crash_node(self.seats[peer], down);
-    }
-
-    fn crash_node(&mut self, node: usize, down: Duration) {
-        let mut random = self.random.fork();
-        if self.nodes[node].crash(&mut random) {
-            self.tell(node, format_args!("crashes for {} ms", down.as_millis()));
-            self.agenda.add(self.now.after(down), node, Event::Restart);
-        }
-    }
-
-    /// Stops a member's process for a while. It misses nothing and answers nothing.
-    pub fn pause(&mut self, peer: &Peer, pause: Duration) {
-        let node = self.seats[peer];
-        self.tell(node, format_args!("pauses for {} ms", pause.as_millis()));
-        self.nodes[node].paused_until = self.now.after(pause);
-    }
-
     /// Sets a member's clock this many microseconds before or behind the world's.
     pub fn set_skew(&mut self, peer: &Peer, micros: i64) {
         let node = self.seats[peer];
@@ -294,79 +272,6 @@ impl World {
         if let Some(running) = &mut self.nodes[node].running {
             running.wake_at = Some(self.now);
             self.agenda.add(self.now, node, Event::Wake { life });
-        }
-    }
-
-    /// Sets how long a member's disk takes for a sync.
-    pub fn set_sync(&mut self, peer: &Peer, least: Duration, most: Duration) {
-        self.nodes[self.seats[peer]].sync = (least, most);
-    }
-
-    /// Lets processes die in the middle of steps, or no longer.
-    pub fn set_crash_points(&mut self, points: Option<CrashPoints>) {
-        self.crash_points = points;
-    }
-
-    /// Ends all pauses and starts whatever is down.
-    pub fn wake_everybody(&mut self) {
-        for node in 0..self.nodes.len() {
-            self.nodes[node].paused_until = self.now;
-            if self.nodes[node].running.is_none() {
-                self.restart(node);
-            }
-        }
-    }
-
-    fn restart(&mut self, node: usize) {
-        if self.nodes[node].running.is_some() {
-            return; // started by hand before its time
-        }
-        let genesis = self.chain.genesis.clone();
-        let this = &mut self.nodes[node];
-        let setup = Setup {
-            genesis: genesis.clone(),
-            committee: this.peer.committee,
-            me: this.peer.member,
-            signer: Arc::new(this.signer.clone()),
-            timers: self.timers,
-        };
-        let peer = this.peer;
-        let record = this.disk.record().cloned();
-        let member = match Member::recover(setup, this.disk.store(), record) {
-            Ok(member) => member,
-            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
-        };
-        let load = |shard| Executor::load(genesis, shard, this.disk.store());
-        let executor = match peer.committee.shard().map(load).transpose() {
-            Ok(executor) => executor,
-            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
-        };
-        this.running = Some(Running {
-            member,
-            executor,
-            syncing: VecDeque::new(),
-            synced_at: self.now,
-            wake_at: Some(self.now),
-        });
-        let life = this.life;
-        self.tell(node, format_args!("starts"));
-        self.agenda.add(self.now, node, Event::Wake { life });
-        self.connect(node);
-    }
-
-    fn connect(&mut self, node: usize) {
-        let peer = self.nodes[node].peer;
-        for other in 0..self.nodes.len() {
-            let theirs = self.nodes[other].peer;
-            if other == node || theirs.committee != peer.committee {
-                continue;
-            }
-            for (at, with) in [(other, peer), (node, theirs)] {
-                let here = &self.nodes[at];
-                if here.running.is_some() && here.paused_until <= self.now {
-                    self.step(at, Input::Connected { peer: with });
-                }
-            }
         }
     }
 
@@ -409,41 +314,16 @@ impl World {
         }
     }
 
-    fn is_alive(&self, node: usize, life: u64) -> bool {
+    pub(crate) fn is_alive(&self, node: usize, life: u64) -> bool {
         self.nodes[node].life == life && self.nodes[node].running.is_some()
     }
 
-    fn running(&mut self, node: usize) -> &mut Running {
+    pub(crate) fn running(&mut self, node: usize) -> &mut Running {
         let running = self.nodes[node].running.as_mut();
         running.expect("asked of running nodes only")
     }
 
-    fn deliver(&mut self, from: Peer, node: usize, message: Rc<Verified<Message>>) {
-        let Some(running) = &self.nodes[node].running else {
-            return;
-        };
-        // What a validator drops before it checks signatures.
-        if let Message::Consensus(inner) = &**message
-            && inner.is_stale(&running.member.horizon())
-        {
-            return;
-        }
-        let kind = message.kind();
-        let digest = self.digest.take().expect("put back below");
-        self.digest = Some(digest.value(&(self.now, from, node as u64)).value(&kind));
-        self.tell(
-            node,
-            format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)),
-        );
-        if let Some(behaviour) = &mut self.nodes[node].behaviour {
-            behaviour.hear(&message);
-        }
-        self.checkers.on_accepted(&self.nodes[node].peer, &message);
-        let message = Rc::unwrap_or_clone(message);
-        self.step(node, Input::Received { from, message });
-    }
-
-    fn step(&mut self, node: usize, input: Input) {
+    pub(crate) fn step(&mut self, node: usize, input: Input) {
         self.steps += 1;
         let now = self.nodes[node].local(self.now);
         let mut ready = self.running(node).member.step(now, input);
@@ -503,40 +383,6 @@ impl World {
         }
     }
 
-    fn dies_here(&mut self) -> bool {
-        let points = self.crash_points;
-        points.is_some_and(|points| self.random.below(points.one_in) == 0)
-    }
-
-    fn prefix(&mut self, length: usize) -> usize {
-        let some = self.random.below(length as u64 + 1);
-        usize::try_from(some).expect("at most a length")
-    }
-
-    fn die(&mut self, node: usize) {
-        let most = self
-            .crash_points
-            .map_or(Duration::ZERO, |points| points.down);
-        let down = self.random.duration(Duration::from_millis(50), most);
-        self.crash_node(node, down);
-    }
-
-    fn start_sync(&mut self, node: usize, ready: Ready) {
-        let (least, most) = self.nodes[node].sync;
-        let takes = if least == most {
-            least
-        } else {
-            self.random.duration(least, most)
-        };
-        let now = self.now;
-        let life = self.nodes[node].life;
-        let running = self.running(node);
-        running.syncing.push_back(ready);
-        running.synced_at = running.synced_at.max(now.after(takes));
-        let done = running.synced_at;
-        self.agenda.add(done, node, Event::Synced { life });
-    }
-
     fn set_wake(&mut self, node: usize, at: Option<Time>) {
         let Some(at) = at else { return };
         let at = self.nodes[node].global(at).max(self.now.next());
@@ -544,171 +390,6 @@ impl World {
         if self.running(node).wake_at.is_none_or(|set| at < set) {
             self.running(node).wake_at = Some(at);
             self.agenda.add(at, node, Event::Wake { life });
-        }
-    }
-
-    /// The disk has finished the oldest step's writes.
-    fn on_synced(&mut self, node: usize) {
-        let ready = self.running(node).syncing.pop_front();
-        let ready = ready.expect("one sync per event");
-        let this = &mut self.nodes[node];
-        this.disk.write_synced(ready.writes(), ready.record());
-        if this.peer.committee == CommitteeId::Beacon {
-            self.judge_beacon(node);
-        }
-        let durable = Durable::synced(ready.position());
-        let mut messages = ready.release(&durable);
-        if self.dies_here() {
-            messages.truncate(self.prefix(messages.len()));
-            self.send(node, messages);
-            return self.die(node);
-        }
-        self.send(node, messages);
-        self.step(node, Input::Synced(durable));
-    }
-
-    /// A beacon's commits show in its store.
-    fn judge_beacon(&mut self, node: usize) {
-        let peer = self.nodes[node].peer;
-        let archive = Archive::new(self.nodes[node].disk.store());
-        let judged = self.judged.entry(peer).or_default();
-        loop {
-            let height = judged.next();
-            let found = archive.block(height).and_then(|block| {
-                let proof = archive.proof(height)?;
-                Ok(block.zip(proof))
-            });
-            match found {
-                Ok(Some((link, proof))) => self.checkers.on_committed(&peer, &link, &proof),
-                Ok(None) => return,
-                Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
-            }
-            *judged = height;
-        }
-    }
-
-    fn execute(&mut self, node: usize, block: ExecuteBlock) {
-        let peer = self.nodes[node].peer;
-        let executor = self.running(node).executor.as_mut();
-        let executor = executor.expect("shards execute");
-        match executor.step(block, &mut run_in_order) {
-            Ok(execution) => {
-                let block = Box::new(execution.executed);
-                self.nodes[node].disk.write_behind(&execution.writes);
-                let running = self.nodes[node].running.as_ref();
-                let executor = running.and_then(|running| running.executor.as_ref());
-                let ledger = executor.expect("just used").ledger();
-                self.checkers.on_executed(&peer, &block, ledger);
-                let life = self.nodes[node].life;
-                self.agenda
-                    .add(self.now, node, Event::Executed { life, block });
-            }
-            Err(fatal) => self.checkers.on_fatal(&peer, &fatal),
-        }
-    }
-
-    fn on_executed(&mut self, node: usize, block: Box<ExecutedBlock>) {
-        let digest = self.digest.take().expect("put back below");
-        self.digest = Some(digest.value(&(self.now, node as u64)).value(&block.digest));
-        self.step(node, Input::Executed(block));
-    }
-
-    fn serve(&mut self, node: usize, ready: &mut Ready) {
-        let mut answers = Vec::new();
-        for (peer, request) in core::mem::take(&mut ready.serve) {
-            let found = match &request {
-                Request::Entries { destination, from } => {
-                    let executor = self.running(node).executor.as_ref();
-                    let bundle = executor.and_then(|e| e.entries(*destination, *from));
-                    let bundle = bundle.map(|b| Message::Bundle(Arc::new(b)));
-                    bundle.into_iter().collect()
-                }
-                _ => Archive::new(self.nodes[node].disk.store())
-                    .answer(&request)
-                    .expect("memory does not fail"),
-            };
-            let to = Destination::Member(peer);
-            answers.extend(found.into_iter().map(|message| Outbound { to, message }));
-        }
-        for request in core::mem::take(&mut ready.serve_blocks) {
-            let answer = Archive::new(self.nodes[node].disk.store())
-                .answer_blocks(&request)
-                .expect("memory does not fail");
-            let to = Destination::Seat(request.peer);
-            answers.extend(answer.map(|message| Outbound { to, message }));
-        }
-        self.send(node, answers);
-    }
-
-    fn receivers(&self, from: &Peer, to: Destination) -> Vec<Peer> {
-        let committee = from.committee;
-        match to {
-            Destination::Seat(member) => vec![Peer { committee, member }],
-            Destination::Member(peer) => vec![peer],
-            Destination::Committee | Destination::Gossip => {
-                let members = self.chain.genesis.committee(committee).indices();
-                members
-                    .map(|member| Peer { committee, member })
-                    .filter(|peer| peer != from)
-                    .collect()
-            }
-        }
-    }
-
-    fn send(&mut self, node: usize, messages: Vec<Outbound>) {
-        let from = self.nodes[node].peer;
-        if let Some(mut behaviour) = self.nodes[node].behaviour.take() {
-            self.lie(node, &mut *behaviour, messages);
-            self.nodes[node].behaviour = Some(behaviour);
-            return;
-        }
-        for Outbound { to, message } in messages {
-            self.checkers.on_sent(&from, &message);
-            self.transmit(from, &self.receivers(&from, to), message);
-        }
-    }
-
-    fn lie(&mut self, node: usize, behaviour: &mut dyn Behaviour, messages: Vec<Outbound>) {
-        let from = self.nodes[node].peer;
-        let mut honest = Vec::new();
-        for Outbound { to, message } in messages {
-            let receivers = self.receivers(&from, to).into_iter();
-            honest.extend(receivers.map(|receiver| (receiver, message.clone())));
-        }
-        let mut seat = Seat {
-            genesis: &self.chain.genesis,
-            peer: from,
-            signer: &self.nodes[node].signer,
-            random: &mut self.whims,
-        };
-        for (to, message) in behaviour.send(&mut seat, honest) {
-            self.checkers.on_sent(&from, &message);
-            self.transmit(from, &[to], message);
-        }
-    }
-
-    /// Puts a message on the links. It is checked once, for all receivers, which are of one
-    /// committee; the check depends on nothing that could change on the way.
-    fn transmit(&mut self, from: Peer, receivers: &[Peer], message: Message) {
-        let mut arrivals = Vec::with_capacity(receivers.len());
-        for receiver in receivers {
-            let seat = self.seats[receiver];
-            let times = self.network.arrivals(self.now, &from, receiver);
-            arrivals.extend(times.map(|at| (at, seat)));
-        }
-        let Some(committee) = receivers.first().map(|peer| peer.committee) else {
-            return;
-        };
-        if arrivals.is_empty() {
-            return;
-        }
-        let message = match self.verifier.check(message, &self.contexts[&committee]) {
-            Ok(message) => Rc::new(message),
-            Err(rejection) => return self.checkers.on_rejected(&from, &rejection),
-        };
-        for (at, seat) in arrivals {
-            let message = message.clone();
-            self.agenda.add(at, seat, Event::Deliver { from, message });
         }
     }
 

@@ -1,0 +1,162 @@
+//! How messages get from one member to another: what a step sends, what liars make of it, the check
+//! before it goes on the links, its arrival, and the answers to questions.
+//!
+//! Breaks if: a message reaches a member that was not checked against that member's context.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lockstep_shard::{Archive, Destination, Input, Message, Outbound, Peer, Ready, Request};
+use lockstep_types::Verified;
+
+use crate::World;
+use crate::byzantine::{Behaviour, Seat};
+use crate::event::Event;
+use crate::trace::{self, Summary};
+
+impl World {
+    pub(crate) fn connect(&mut self, node: usize) {
+        let peer = self.nodes[node].peer;
+        for other in 0..self.nodes.len() {
+            let theirs = self.nodes[other].peer;
+            if other == node || theirs.committee != peer.committee {
+                continue;
+            }
+            for (at, with) in [(other, peer), (node, theirs)] {
+                let here = &self.nodes[at];
+                if here.running.is_some() && here.paused_until <= self.now {
+                    self.step(at, Input::Connected { peer: with });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn deliver(&mut self, from: Peer, node: usize, message: Rc<Verified<Message>>) {
+        let Some(running) = &self.nodes[node].running else {
+            return;
+        };
+        // What a validator drops before it checks signatures.
+        if let Message::Consensus(inner) = &**message
+            && inner.is_stale(&running.member.horizon())
+        {
+            return;
+        }
+        let kind = message.kind();
+        let digest = self.digest.take().expect("put back below");
+        self.digest = Some(digest.value(&(self.now, from, node as u64)).value(&kind));
+        self.tell(
+            node,
+            format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)),
+        );
+        if let Some(behaviour) = &mut self.nodes[node].behaviour {
+            behaviour.hear(&message);
+        }
+        self.checkers.on_accepted(&self.nodes[node].peer, &message);
+        let message = Rc::unwrap_or_clone(message);
+        self.step(node, Input::Received { from, message });
+    }
+
+    pub(crate) fn serve(&mut self, node: usize, ready: &mut Ready) {
+        let mut answers = Vec::new();
+        for (peer, request) in core::mem::take(&mut ready.serve) {
+            let found = match &request {
+                Request::Entries { destination, from } => {
+                    let executor = self.running(node).executor.as_ref();
+                    let bundle = executor.and_then(|e| e.entries(*destination, *from));
+                    let bundle = bundle.map(|b| Message::Bundle(Arc::new(b)));
+                    bundle.into_iter().collect()
+                }
+                _ => Archive::new(self.nodes[node].disk.store())
+                    .answer(&request)
+                    .expect("memory does not fail"),
+            };
+            let to = Destination::Member(peer);
+            answers.extend(found.into_iter().map(|message| Outbound { to, message }));
+        }
+        for request in core::mem::take(&mut ready.serve_blocks) {
+            let answer = Archive::new(self.nodes[node].disk.store())
+                .answer_blocks(&request)
+                .expect("memory does not fail");
+            let to = Destination::Seat(request.peer);
+            answers.extend(answer.map(|message| Outbound { to, message }));
+        }
+        self.send(node, answers);
+    }
+
+    pub(crate) fn receivers(&self, from: &Peer, to: Destination) -> Vec<Peer> {
+        let committee = from.committee;
+        match to {
+            Destination::Seat(member) => vec![Peer { committee, member }],
+            Destination::Member(peer) => vec![peer],
+            Destination::Committee | Destination::Gossip => {
+                let members = self.chain.genesis.committee(committee).indices();
+                members
+                    .map(|member| Peer { committee, member })
+                    .filter(|peer| peer != from)
+                    .collect()
+            }
+        }
+    }
+
+    pub(crate) fn send(&mut self, node: usize, messages: Vec<Outbound>) {
+        let from = self.nodes[node].peer;
+        if let Some(mut behaviour) = self.nodes[node].behaviour.take() {
+            self.lie(node, &mut *behaviour, messages);
+            self.nodes[node].behaviour = Some(behaviour);
+            return;
+        }
+        for Outbound { to, message } in messages {
+            self.checkers.on_sent(&from, &message);
+            self.transmit(from, &self.receivers(&from, to), message);
+        }
+    }
+
+    pub(crate) fn lie(
+        &mut self,
+        node: usize,
+        behaviour: &mut dyn Behaviour,
+        messages: Vec<Outbound>,
+    ) {
+        let from = self.nodes[node].peer;
+        let mut honest = Vec::new();
+        for Outbound { to, message } in messages {
+            let receivers = self.receivers(&from, to).into_iter();
+            honest.extend(receivers.map(|receiver| (receiver, message.clone())));
+        }
+        let mut seat = Seat {
+            genesis: &self.chain.genesis,
+            peer: from,
+            signer: &self.nodes[node].signer,
+            random: &mut self.whims,
+        };
+        for (to, message) in behaviour.send(&mut seat, honest) {
+            self.checkers.on_sent(&from, &message);
+            self.transmit(from, &[to], message);
+        }
+    }
+
+    /// Puts a message on the links. It is checked once, for all receivers, which are of one
+    /// committee; the check depends on nothing that could change on the way.
+    pub(crate) fn transmit(&mut self, from: Peer, receivers: &[Peer], message: Message) {
+        let mut arrivals = Vec::with_capacity(receivers.len());
+        for receiver in receivers {
+            let seat = self.seats[receiver];
+            let times = self.network.arrivals(self.now, &from, receiver);
+            arrivals.extend(times.map(|at| (at, seat)));
+        }
+        let Some(committee) = receivers.first().map(|peer| peer.committee) else {
+            return;
+        };
+        if arrivals.is_empty() {
+            return;
+        }
+        let message = match self.verifier.check(message, &self.contexts[&committee]) {
+            Ok(message) => Rc::new(message),
+            Err(rejection) => return self.checkers.on_rejected(&from, &rejection),
+        };
+        for (at, seat) in arrivals {
+            let message = message.clone();
+            self.agenda.add(at, seat, Event::Deliver { from, message });
+        }
+    }
+}
