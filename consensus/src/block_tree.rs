@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use lockstep_types::{BlockId, CommitProof, Height, LinkedBlock, QuorumCertificate};
+use lockstep_types::{BlockId, CommitProof, Hasher, Height, LinkedBlock, QuorumCertificate};
 
 use crate::{CommittedBlock, Refusal};
 
@@ -23,6 +23,7 @@ pub const RETAINED_BLOCKS: usize = 64;
 /// How far a header's executed height may lie behind the newest block its ancestry commits.
 pub const MAX_EXECUTION_LAG: u64 = 8;
 
+#[derive(Clone)]
 struct Node {
     link: Arc<LinkedBlock>,
     qc: Option<QuorumCertificate>,
@@ -32,6 +33,7 @@ struct Node {
     logged: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct BlockTree {
     nodes: BTreeMap<BlockId, Node>,
     committed: BlockId,
@@ -330,6 +332,26 @@ impl BlockTree {
         blocks.truncate(end + 1);
         blocks.retain(|link| link.block.header().height >= from);
         Served::Here(blocks)
+    }
+
+    /// See `fingerprint.rs`.
+    pub(crate) fn fingerprint(&self, mut hasher: Hasher) -> Hasher {
+        let BlockTree {
+            nodes,
+            committed,
+            directly,
+            retained: _,
+        } = self;
+        for (id, node) in nodes {
+            let Node {
+                link: _,
+                qc,
+                commits,
+                logged,
+            } = node;
+            hasher = hasher.value(&(id, qc.is_some(), commits, logged));
+        }
+        hasher.value(&(nodes.len() as u64, committed, directly))
     }
 
     pub(crate) fn len(&self) -> usize {

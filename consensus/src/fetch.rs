@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_types::{BlockId, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time};
+use lockstep_types::{BlockId, Hasher, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time};
 
 use crate::block_tree::Served;
 use crate::ready::{LogRequest, Ready, To};
@@ -33,7 +33,7 @@ struct Outstanding {
 }
 
 /// The state of fetching.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Fetch {
     outstanding: Option<Outstanding>,
     /// Where the last answer ended.
@@ -55,6 +55,22 @@ impl Fetch {
 
     pub(crate) fn wake_at(&self) -> Option<Time> {
         self.wake_at
+    }
+
+    /// See `fingerprint.rs`.
+    pub(crate) fn fingerprint(&self, hasher: Hasher) -> Hasher {
+        let Fetch {
+            outstanding,
+            next,
+            turn,
+            hint,
+            missed_since,
+            served: _,
+            wake_at: _,
+        } = self;
+        let outstanding = outstanding.map(|asked| (asked.peer, asked.tip));
+        let missed = missed_since.map(|(tip, _)| tip);
+        hasher.value(&(outstanding, next, *turn as u64, hint, missed))
     }
 
     fn idle(&mut self) {

@@ -22,10 +22,42 @@ pub fn leader_of(committee: &Committee, view: View) -> MemberIndex {
     committee.by_turn(view.get())
 }
 
+/// Whose turn a view is. Every member of a committee has the same rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LeaderRule {
+    /// Member v mod n leads view v: see [`leader_of`]. Every chain runs by this rule.
+    #[default]
+    Rotation,
+    /// The members named lead view 1 and the views after it; then it is by rotation. For worlds
+    /// that try every order of leaders.
+    Listed(Arc<[MemberIndex]>),
+}
+
+impl LeaderRule {
+    /// The leader of a view.
+    pub fn leader(&self, committee: &Committee, view: View) -> MemberIndex {
+        let listed = match self {
+            LeaderRule::Rotation => None,
+            LeaderRule::Listed(members) => view
+                .get()
+                .checked_sub(1)
+                .and_then(|position| members.get(usize::try_from(position).ok()?)),
+        };
+        listed
+            .copied()
+            .unwrap_or_else(|| leader_of(committee, view))
+    }
+}
+
 impl<A: Application> Replica<A> {
+    /// The leader of a view.
+    pub(crate) fn leader(&self, view: View) -> MemberIndex {
+        self.leaders.leader(&self.context().committee, view)
+    }
+
     /// Does this replica lead the current view?
     pub(crate) fn leads_now(&self) -> bool {
-        leader_of(&self.context().committee, self.view()) == self.me()
+        self.leader(self.view()) == self.me()
     }
 
     /// Proposes as soon as this replica leads, has the parent, and there is something to propose.

@@ -15,6 +15,7 @@ mod block_tree;
 mod error;
 mod evidence;
 mod fetch;
+mod fingerprint;
 mod input;
 mod leader;
 mod message;
@@ -34,7 +35,7 @@ pub use error::{Fatal, Refusal};
 pub use evidence::Evidence;
 pub use fetch::MAX_SERVED_PER_INTERVAL;
 pub use input::Input;
-pub use leader::leader_of;
+pub use leader::{LeaderRule, leader_of};
 pub use message::{
     Certificates, Horizon, MAX_ANSWER_BYTES, MAX_BLOCKS_PER_ANSWER, MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES, Message, Proposal,

@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use lockstep_types::{Time, View};
+use lockstep_types::{Hasher, Time, View};
 
 /// The durations of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub(crate) struct Due {
     pub(crate) resend: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct Pacemaker {
     config: TimerConfig,
     view: View,
@@ -153,6 +154,21 @@ impl Pacemaker {
             self.resend_at = Some(now.after(self.config.resend));
         }
         Due { expired, resend }
+    }
+
+    /// See `fingerprint.rs`.
+    pub(crate) fn fingerprint(&self, hasher: Hasher) -> Hasher {
+        let Pacemaker {
+            config: _,
+            view,
+            failures: _,
+            latency: _,
+            started: _,
+            deadline: _,
+            expired,
+            resend_at: _,
+        } = self;
+        hasher.value(&(view, expired))
     }
 
     /// The next moment at which something is due.

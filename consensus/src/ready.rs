@@ -33,7 +33,7 @@ pub struct Outbound {
 }
 
 /// Messages that must not leave before the writes they rest on are on disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "dropped messages are votes and timeouts that nobody hears"]
 pub struct Held {
     position: LogPosition,
@@ -100,7 +100,7 @@ pub struct LogRequest {
 }
 
 /// The result of one step.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "a dropped step loses votes, blocks and timers"]
 pub struct Ready {
     pub(crate) log: Vec<Arc<LinkedBlock>>,

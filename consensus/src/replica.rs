@@ -21,8 +21,8 @@ use crate::ready::{Held, Outbound, Ready, To};
 use crate::safety::Safety;
 use crate::tally::{MAX_VIEWS_AHEAD, Tally};
 use crate::{
-    Application, Fatal, Horizon, Input, LogEnd, Message, Proposal, Refusal, SafetyRecord,
-    TimerConfig,
+    Application, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
+    SafetyRecord, TimerConfig,
 };
 
 /// What a replica is.
@@ -38,6 +38,8 @@ pub struct Config {
     pub root: Block,
     /// Durations.
     pub timers: TimerConfig,
+    /// Whose turn each view is.
+    pub leaders: LeaderRule,
 }
 
 /// What a replica finds on its disk.
@@ -74,16 +76,21 @@ pub fn root_link(root: Block) -> LinkedBlock {
 }
 
 /// A vote or a timeout.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Own {
     Vote(Vote),
     Timeout(Timeout),
 }
 
 /// One replica of one committee.
+///
+/// A copy has the same key and would contradict the original: copies are for explorers, which go on
+/// from one state in several ways, and never for hosts.
+#[derive(Clone)]
 pub struct Replica<A> {
     pub(crate) context: EpochContext,
-    me: MemberIndex,
+    pub(crate) me: MemberIndex,
+    pub(crate) leaders: LeaderRule,
     pub(crate) application: A,
     pub(crate) safety: Safety,
     pub(crate) pacemaker: Pacemaker,
@@ -107,15 +114,15 @@ pub struct Replica<A> {
     /// Statements of this step.
     pub(crate) signed: Vec<Own>,
     /// Our own statements that count once they are on disk.
-    unsynced: VecDeque<(LogPosition, Own)>,
+    pub(crate) unsynced: VecDeque<(LogPosition, Own)>,
     /// The view of a vote from the safety record whose block the log lost before it was synced. The
     /// vote never left, and must not, because its block is not on this disk.
     pub(crate) muted: Option<View>,
     /// A held block's time, when that is what a vote waits for.
-    wake: Option<Time>,
+    pub(crate) wake: Option<Time>,
     /// What recovery found to do, for the first step.
-    early: Ready,
-    stopped: Option<Fatal>,
+    pub(crate) early: Ready,
+    pub(crate) stopped: Option<Fatal>,
 }
 
 impl<A: Application> Replica<A> {
@@ -147,6 +154,7 @@ impl<A: Application> Replica<A> {
         let mut replica = Replica {
             context,
             me: config.me,
+            leaders: config.leaders,
             application,
             safety,
             pacemaker: Pacemaker::new(config.timers, view),

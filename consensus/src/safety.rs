@@ -19,13 +19,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lockstep_types::{
-    Block, Domain, Durable, LogPosition, MemberIndex, QuorumCertificate, Signer, Timeout,
+    Block, Domain, Durable, Hasher, LogPosition, MemberIndex, QuorumCertificate, Signer, Timeout,
     TimeoutCertificate, View, Vote,
 };
 
+use crate::fingerprint::{of_qc, of_tc};
 use crate::{Proposal, Refusal, SafetyRecord};
 
 /// Owns the key and the durable facts.
+#[derive(Clone)]
 pub(crate) struct Safety {
     domain: Domain,
     me: MemberIndex,
@@ -271,6 +273,37 @@ impl Safety {
         self.reserving
             .push_back((position, reserved_by(&self.record)));
         Some(self.record.clone())
+    }
+
+    /// See `fingerprint.rs`.
+    pub(crate) fn fingerprint(&self, hasher: Hasher) -> Hasher {
+        let Safety {
+            domain: _,
+            me: _,
+            signer: _,
+            record,
+            unrecorded,
+            proposed_before,
+            reserved,
+            reserving,
+        } = self;
+        let SafetyRecord {
+            epoch: _,
+            last_voted,
+            last_timed_out,
+            lock,
+            high_qc,
+            high_tc,
+            log_end,
+        } = record;
+        let voted = last_voted.as_ref().map(|vote| (vote.view, vote.block));
+        let timed_out = last_timed_out.as_ref();
+        let timed_out = timed_out.map(|timeout| (timeout.view, timeout.high_qc.view));
+        let reserving: Vec<View> = reserving.iter().map(|(_, view)| *view).collect();
+        hasher
+            .value(&(voted, timed_out, lock, of_qc(high_qc)))
+            .value(&(high_tc.as_ref().map(of_tc), log_end.height, log_end.block))
+            .value(&(unrecorded, proposed_before, reserved, reserving))
     }
 
     pub(crate) fn has_unrecorded(&self) -> bool {

@@ -9,10 +9,11 @@
 use std::collections::BTreeMap;
 
 use lockstep_types::{
-    BlockId, Committee, MemberIndex, QuorumCertificate, Signers, Timeout, TimeoutCertificate, View,
-    Vote,
+    BlockId, Committee, Hasher, MemberIndex, QuorumCertificate, Signers, Timeout,
+    TimeoutCertificate, View, Vote,
 };
 
+use crate::fingerprint::of_qc;
 use crate::{Evidence, Refusal};
 
 /// Votes kept per author: the newest views win. A correct author is at most two views apart from
@@ -34,7 +35,7 @@ pub(crate) enum Counted {
     Conflict(Evidence, Refusal),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Tally {
     votes: BTreeMap<MemberIndex, BTreeMap<View, Vote>>,
     timeouts: BTreeMap<MemberIndex, Timeout>,
@@ -123,6 +124,20 @@ impl Tally {
             signers,
             signatures: votes.iter().map(|vote| vote.signature).collect(),
         })
+    }
+
+    /// See `fingerprint.rs`.
+    pub(crate) fn fingerprint(&self, mut hasher: Hasher) -> Hasher {
+        let Tally { votes, timeouts } = self;
+        for vote in votes.values().flat_map(BTreeMap::values) {
+            hasher = hasher.value(&(vote.author, vote.view, vote.block));
+        }
+        for timeout in timeouts.values() {
+            let high_qc = of_qc(&timeout.high_qc);
+            hasher = hasher.value(&(timeout.author, timeout.view, high_qc));
+        }
+        let votes: usize = votes.values().map(BTreeMap::len).sum();
+        hasher.value(&(votes as u64, timeouts.len() as u64))
     }
 
     /// How many members have given up on `view`.

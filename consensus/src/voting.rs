@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use lockstep_types::{MemberIndex, Time, Timeout, Vote};
 
-use crate::leader::leader_of;
 use crate::ready::{Outbound, Ready, To};
 use crate::replica::Own;
 use crate::tally::{Counted, MAX_VIEWS_AHEAD};
@@ -30,7 +29,7 @@ impl<A: Application> Replica<A> {
         out: &mut Ready,
     ) -> Result<(), Refusal> {
         let view = proposal.view();
-        let expected = leader_of(&self.context().committee, view);
+        let expected = self.leader(view);
         if proposal.proposer() != expected {
             return Err(Refusal::NotLeader {
                 view,

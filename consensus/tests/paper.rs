@@ -1058,3 +1058,43 @@ fn messages_from_outside_the_committee_are_refused() {
         ]
     );
 }
+
+/// A world that names its leaders gets proposals of those and of nobody else; then it is by
+/// rotation.
+#[test]
+fn r19_a_list_of_leaders_is_followed_to_its_end() {
+    let mut world = World::new(4);
+    world.lead_by(&[3, 3, 1]);
+    world.submit(1);
+    world.run_ms(100);
+    world.submit(2);
+    world.run_ms(100);
+    world.submit(3);
+    world.run_ms(100);
+    let proposed = world.wire.iter().filter_map(|sent| match &sent.message {
+        Message::Proposal(proposal) => Some((proposal.view().get(), sent.from)),
+        _ => None,
+    });
+    let leaders: std::collections::BTreeMap<u64, usize> = proposed.collect();
+    let first: Vec<_> = leaders.into_iter().take(4).collect();
+    assert_eq!(first, [(1, 3), (2, 3), (3, 1), (4, 0)]);
+}
+
+/// Explorers rely on it: equal histories give equal fingerprints, and anything that is signed or
+/// learned changes them.
+#[test]
+fn a_fingerprint_changes_with_what_is_signed_and_learned() {
+    let mut world = World::lone(0);
+    let fresh = world.replica(0).fingerprint();
+    assert_eq!(fresh, World::lone(0).replica(0).fingerprint());
+    let copy = world.replica(0).clone();
+    let (first, _) = first_block(&world);
+    let proposed = proposal(&world, &first, &world.root_qc());
+    world.tell(0, 1, proposed);
+    let voted = world.replica(0).fingerprint();
+    assert_ne!(voted, fresh);
+    assert_eq!(copy.fingerprint(), fresh, "a copy goes its own way");
+    let timeout = world.forge_timeout(2, 1, &world.root_qc(), None);
+    world.tell(0, 2, Message::Timeout(Box::new(timeout)));
+    assert_ne!(world.replica(0).fingerprint(), voted);
+}

@@ -55,6 +55,7 @@ impl BeaconMember {
             me,
             root,
             timers,
+            leaders: consensus::LeaderRule::Rotation,
         };
         let recovered = consensus::Recovered {
             record,

@@ -142,6 +142,7 @@ impl ShardMember {
             me,
             root,
             timers,
+            leaders: consensus::LeaderRule::Rotation,
         };
         let recovered = consensus::Recovered {
             record,

@@ -12,7 +12,7 @@ pub(crate) const WITHHELD: u32 = 1_000_000;
 /// Nobody votes for a block with this number.
 pub(crate) const POISON: u32 = 2_000_000;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Numbers {
     /// Numbers handed in and not committed yet.
     pub(crate) pending: BTreeSet<u32>,

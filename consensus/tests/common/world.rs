@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lockstep_consensus::{
-    Application as _, CommittedBlock, Config, Evidence, Fatal, Held, Input, Message, Outbound,
-    Parts, Recovered, Refusal, Replica, SafetyRecord, TimerConfig, To, root_link,
+    Application as _, CommittedBlock, Config, Evidence, Fatal, Held, Input, LeaderRule, Message,
+    Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, TimerConfig, To, root_link,
 };
 use lockstep_types::{
     Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, GenesisHash,
@@ -49,6 +49,7 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     pub(crate) sync: Duration,
     pub(crate) timers: TimerConfig,
+    leaders: LeaderRule,
     pub(crate) context: EpochContext,
     pub(crate) root: Block,
     pub(crate) verifier: Verifier,
@@ -114,6 +115,7 @@ impl World {
             delay: Duration::from_millis(10),
             sync: Duration::ZERO,
             timers,
+            leaders: LeaderRule::Rotation,
             names: BTreeMap::from([(root.id(), "root".to_owned())]),
             context,
             root,
@@ -153,6 +155,16 @@ impl World {
             me: member(index),
             root: self.root.clone(),
             timers: self.timers,
+            leaders: self.leaders.clone(),
+        }
+    }
+
+    /// Starts everybody over with these leaders of the first views.
+    pub(crate) fn lead_by(&mut self, leaders: &[usize]) {
+        let leaders: Vec<_> = leaders.iter().map(|index| member(*index)).collect();
+        self.leaders = LeaderRule::Listed(leaders.into());
+        for index in 0..self.size() {
+            self.boot(index, Recovered::fresh(self.root.clone()));
         }
     }
 
