@@ -3,7 +3,7 @@ CARGO ?= cargo
 SEEDS ?= 500
 KILLS ?= 20
 
-.PHONY: help setup build demo test lint sim soak bench docs clean
+.PHONY: help setup build demo test lint sim mutants soak bench docs clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,16 +17,21 @@ build: setup ## builds both binaries
 demo: build ## a network, a transfer across shards with its receipt, a quick sweep and its report
 	@sh ops/demo.sh
 
-test: setup ## all tests, and 500 simulated networks
+test: setup ## all tests, 500 simulated networks, and the planted bugs
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory sim
+	$(MAKE) --no-print-directory mutants
 
 lint: setup ## formats and lints, as CI does
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked -p lockstep-sim --features mutants --all-targets -- -D warnings
 
 sim: ## SEEDS=N simulated networks with faults
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin lockstep-sim -- --seeds $(SEEDS)
+
+mutants: ## plants one bug after the other; somebody must notice each
+	$(CARGO) run --release --locked -q -p lockstep-sim --features mutants --bin mutants
 
 soak: setup ## KILLS=N kill -9 of validators under load
 	$(CARGO) test --release --locked -p lockstep-tests --test it -- kill --kills $(KILLS)

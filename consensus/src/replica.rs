@@ -329,7 +329,10 @@ impl<A: Application> Replica<A> {
             position = self.position;
             out.record = self.safety.take_record(position);
         }
-        let held = core::mem::take(&mut self.held);
+        let mut held = core::mem::take(&mut self.held);
+        if lockstep_types::planted!(SendBeforeSync) {
+            out.prompt.append(&mut held);
+        }
         assert!(held.is_empty() || out.record.is_some(), "held for a record");
         for own in self.signed.drain(..) {
             self.unsynced.push_back((position, own));

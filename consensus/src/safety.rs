@@ -69,8 +69,11 @@ impl Safety {
         domain: Domain,
         me: MemberIndex,
         signer: Arc<dyn Signer>,
-        record: SafetyRecord,
+        mut record: SafetyRecord,
     ) -> Self {
+        if lockstep_types::planted!(ForgetTcAtRestart) {
+            record.high_tc = None;
+        }
         let reserved = reserved_by(&record);
         Safety {
             domain,
@@ -125,11 +128,14 @@ impl Safety {
         if block <= last_voted {
             return Err(Refusal::AlreadyVoted { block, last_voted });
         }
-        if block <= last_timed_out {
+        if block <= last_timed_out && !lockstep_types::planted!(VoteAfterTimeout) {
             return Err(Refusal::TimedOut {
                 block,
                 last_timed_out,
             });
+        }
+        if lockstep_types::planted!(ExtendBelowTimeoutCertificate) {
+            return Ok(());
         }
         if block.follows(parent) {
             return Ok(()); // the parent was certified in the view just before
@@ -162,7 +168,10 @@ impl Safety {
         self.record.lock = self.record.lock.max(parent);
         self.record.last_voted = Some(vote.clone());
         self.unrecorded = true;
-        assert!(self.record.last_voted_view() > self.record.last_timed_out_view());
+        assert!(
+            self.record.last_voted_view() > self.record.last_timed_out_view()
+                || lockstep_types::planted!(VoteAfterTimeout)
+        );
         assert!(self.record.high_qc.view >= self.record.lock);
         Ok(vote)
     }
@@ -272,7 +281,11 @@ impl Safety {
         }
         self.reserving
             .push_back((position, reserved_by(&self.record)));
-        Some(self.record.clone())
+        let mut record = self.record.clone();
+        if lockstep_types::planted!(SkipVotePersist) {
+            record.last_voted = None;
+        }
+        Some(record)
     }
 
     /// See `fingerprint.rs`.

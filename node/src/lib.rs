@@ -30,3 +30,9 @@ pub mod tap;
 pub mod telemetry;
 pub mod validator;
 pub mod verify;
+
+// The gate that plants bugs builds the simulator alone.
+const _: () = assert!(
+    !lockstep_types::planted::CAN_BE_PLANTED,
+    "a validator has no bugs planted on purpose: build it without the feature mutants"
+);

@@ -190,6 +190,40 @@ fn pure_crates_build_without_cpp() {
     }
 }
 
+/// Where bugs can be planted on purpose: the crate that has the list, and the one with the gate.
+/// Whoever else switched the feature on, by a dependency of its own, would ship the switches.
+const MAY_PLANT: [&str; 2] = ["consensus/types", "sim"];
+
+#[test]
+fn bugs_are_planted_by_the_gate_only() {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(
+        !workspace.contains("mutants"),
+        "the workspace names the feature"
+    );
+    for (folder, _) in ARROWS {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let may = MAY_PLANT.contains(&folder);
+        assert!(
+            may || !manifest.contains("mutants"),
+            "{folder} switches planted bugs on"
+        );
+        if folder == "tests" {
+            continue;
+        }
+        for (name, code) in sources(folder) {
+            let may = name == "consensus/types/src/planted.rs" || name.starts_with("sim/src");
+            assert!(
+                may || !code.contains("feature = \"mutants\""),
+                "{name} is other code with the feature than without"
+            );
+        }
+    }
+    let types = root().join("consensus/types/Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(types).unwrap().parse().unwrap();
+    assert!(manifest["features"].get("mutants").is_some());
+}
+
 #[test]
 fn values_are_vouched_for_in_few_places() {
     for (folder, _) in ARROWS {

@@ -17,6 +17,7 @@ mod hash;
 mod ids;
 mod keyed;
 mod keys;
+pub mod planted;
 mod statement;
 mod time;
 mod verified;

@@ -1,0 +1,285 @@
+//! `mutants [--mutant NAME] [--list] [--budget SECONDS] [--threads J]`: plants every bug of
+//! `lockstep_types::planted`, one after the other, and says who noticed it and after how long. The
+//! last line is `caught K of M`; the exit code is 1 when a bug survives, or when something is
+//! noticed where nothing was planted.
+//!
+//! A bug is noticed by what members do, never by a test that knows of it: an invariant of the
+//! simulator that does not hold, a production assertion that fails, an answer that was not refused.
+//!
+//! Breaks if: a detector depends on which bug is planted.
+
+// The program around the pure library: it may run threads and measure real time.
+#![allow(clippy::disallowed_types)]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use lockstep_sim::{Chains, Run};
+use lockstep_types::planted::{BUGS, Bug, Entry, NOT_YET, plant, reached};
+
+/// Chaos of each simulated network. Most bugs show within seconds of it.
+const CHAOS: Duration = Duration::from_secs(20);
+
+/// Seeds that are run without a bug.
+const CONTROL_SEEDS: u64 = 60;
+
+struct Arguments {
+    mutant: Option<String>,
+    list: bool,
+    /// CPU time that a bug may take to be noticed.
+    budget: Duration,
+    threads: usize,
+}
+
+impl Arguments {
+    fn parse() -> Result<Self, String> {
+        let mut parsed = Arguments {
+            mutant: None,
+            list: false,
+            budget: Duration::from_secs(60),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let mut given = std::env::args().skip(1);
+        while let Some(flag) = given.next() {
+            let mut value = || given.next().ok_or(format!("{flag} needs a value"));
+            let number = |text: String| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));
+            match flag.as_str() {
+                "--list" => parsed.list = true,
+                "--mutant" => parsed.mutant = Some(value()?),
+                "--budget" => parsed.budget = Duration::from_secs(number(value()?)?),
+                "--threads" => {
+                    let threads = number(value()?)?;
+                    parsed.threads = usize::try_from(threads).unwrap_or(1).max(1);
+                }
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn chosen(&self) -> Result<Vec<&'static Entry>, String> {
+        let Some(name) = &self.mutant else {
+            return Ok(BUGS.iter().collect());
+        };
+        let found = BUGS.iter().find(|entry| entry.name == name);
+        let found = found.ok_or(format!("no bug {name}; --list names them"))?;
+        Ok(vec![found])
+    }
+}
+
+/// CPU time of this thread, as the kernel counts it; real time where it does not say.
+struct Clock {
+    started: Instant,
+    before: Option<Duration>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Clock {
+            started: Instant::now(),
+            before: Self::used(),
+        }
+    }
+
+    fn used() -> Option<Duration> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let nanos = text.split(' ').next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanos))
+    }
+
+    fn elapsed(&self) -> Duration {
+        let cpu = Self::used().zip(self.before);
+        cpu.map_or_else(
+            || self.started.elapsed(),
+            |(now, before)| now.saturating_sub(before),
+        )
+    }
+}
+
+/// Runs something that may panic. An assertion that fails has noticed something, too.
+fn noticed(run: impl FnOnce() -> Option<String>) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Some(format!("assertion: {}", text.unwrap_or_default()))
+    })
+}
+
+fn simulate(chains: &mut Chains, seed: u64) -> Option<String> {
+    let found = noticed(|| {
+        let run = Run { seed, chaos: CHAOS };
+        let (at, broken) = run.go(chains, None).failure?;
+        Some(format!("{broken} (at {at})"))
+    })?;
+    Some(format!("seed {seed}: {found}"))
+}
+
+/// What came of one bug.
+struct Verdict {
+    caught: Option<String>,
+    cpu: Duration,
+    /// How often a place was passed where the bug makes a difference.
+    reached: u64,
+}
+
+/// Looks for a bug until something notices it or the time is over.
+fn hunt(entry: &Entry, budget: Duration) -> Verdict {
+    let clock = Clock::start();
+    plant(Some(entry.bug));
+    let mut chains = Chains::default();
+    let mut caught = None;
+    for seed in 0.. {
+        caught = simulate(&mut chains, seed);
+        if caught.is_some() || clock.elapsed() >= budget {
+            break;
+        }
+    }
+    let reached = reached();
+    plant(None);
+    let cpu = clock.elapsed();
+    Verdict {
+        caught: caught.filter(|_| cpu <= budget),
+        cpu,
+        reached,
+    }
+}
+
+/// The same detectors where nothing is planted.
+fn control() -> Result<(), String> {
+    let mut chains = Chains::default();
+    let found = (0..CONTROL_SEEDS).find_map(|seed| simulate(&mut chains, seed));
+    found.map_or(Ok(()), Err)
+}
+
+/// The beginning of a message: details of blocks and keys help nobody in a table.
+fn short(text: &str) -> String {
+    const MOST: usize = 110;
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= MOST {
+        return line.to_owned();
+    }
+    line.chars().take(MOST).chain("...".chars()).collect()
+}
+
+fn print_verdict(entry: &Entry, verdict: &Verdict) {
+    let found = match &verdict.caught {
+        Some(found) => short(found),
+        None if verdict.reached == 0 => "SURVIVED: never reached".to_owned(),
+        None => format!("SURVIVED: reached {} times", verdict.reached),
+    };
+    let seconds = verdict.cpu.as_secs_f64();
+    println!(
+        "{:<30} {:<10} {seconds:>5.1} s  {found}",
+        entry.name, entry.rule
+    );
+}
+
+/// Hunts for all of them, and prints the verdicts in the order of the list. Returns how many were
+/// caught.
+fn hunt_all(bugs: &[&'static Entry], arguments: &Arguments) -> usize {
+    let next = AtomicUsize::new(0);
+    let (send, receive) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.threads {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some(entry) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = hunt(entry, arguments.budget);
+                    if send.send((entry.bug, verdict)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        collect(bugs, &receive, arguments.budget)
+    })
+}
+
+fn collect(
+    bugs: &[&'static Entry],
+    receive: &mpsc::Receiver<(Bug, Verdict)>,
+    budget: Duration,
+) -> usize {
+    // The machine may have other work; whoever takes this long is in a loop without an end.
+    let patience = budget * 20;
+    let mut verdicts = BTreeMap::new();
+    let mut caught = 0;
+    for entry in bugs {
+        while !verdicts.contains_key(&entry.bug) {
+            let Ok((bug, verdict)) = receive.recv_timeout(patience) else {
+                println!("{:<30} has no end", entry.name);
+                std::process::exit(1);
+            };
+            verdicts.insert(bug, verdict);
+        }
+        let verdict = &verdicts[&entry.bug];
+        print_verdict(entry, verdict);
+        caught += usize::from(verdict.caught.is_some());
+    }
+    caught
+}
+
+fn print_list() {
+    for entry in BUGS {
+        println!(
+            "{:<30} {:<10} {}",
+            entry.name,
+            entry.rule,
+            entry.what.trim()
+        );
+        println!("{:<41} in {}", "", entry.place);
+    }
+    print_not_yet();
+}
+
+fn print_not_yet() {
+    for bug in NOT_YET {
+        println!(
+            "{:<30} {:<10} does not apply: {}",
+            bug.name, "-", bug.reason
+        );
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let chosen = arguments.and_then(|arguments| Ok((arguments.chosen()?, arguments)));
+    let (bugs, arguments) = match chosen {
+        Ok(chosen) => chosen,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.list {
+        print_list();
+        return ExitCode::SUCCESS;
+    }
+    // Assertions that fail are what is looked for; the verdict says which.
+    std::panic::set_hook(Box::new(|_| ()));
+    let caught = hunt_all(&bugs, &arguments);
+    let control = match arguments.mutant {
+        Some(_) => Ok(()),
+        None => {
+            print_not_yet();
+            control()
+        }
+    };
+    match &control {
+        Err(found) => println!("without a bug, yet noticed: {found}"),
+        Ok(()) if arguments.mutant.is_none() => {
+            println!("without a bug: nothing in {CONTROL_SEEDS} seeds");
+        }
+        Ok(()) => {}
+    }
+    println!("caught {caught} of {}", bugs.len());
+    if caught == bugs.len() && control.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
