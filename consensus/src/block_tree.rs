@@ -9,9 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use lockstep_types::{BlockId, CommitProof, Hasher, Height, LinkedBlock, QuorumCertificate};
+use lockstep_types::{
+    BlockId, CommitProof, Committee, Hasher, Height, LinkedBlock, QuorumCertificate,
+};
 
-use crate::{CommittedBlock, Refusal};
+use crate::{CommittedBlock, Refusal, SkipTable};
 
 /// Most undecided blocks held. Between two commits the chain grows by one block per certified view;
 /// hundreds mean that the network has not let two views in a row succeed for very long.
@@ -30,11 +32,14 @@ struct Node {
     /// The newest height that this block's ancestry commits, its justify included. None directly
     /// above an anchor that does not show it.
     commits: Option<Height>,
+    /// Who is passed over on top of this block.
+    skips: SkipTable,
     logged: bool,
 }
 
 #[derive(Clone)]
 pub(crate) struct BlockTree {
+    committee: Committee,
     nodes: BTreeMap<BlockId, Node>,
     committed: BlockId,
     /// The newest committed block is known to be certified together with a child of the very next
@@ -45,17 +50,19 @@ pub(crate) struct BlockTree {
 }
 
 impl BlockTree {
-    /// A tree on a committed block.
-    pub(crate) fn new(anchor: LinkedBlock) -> Self {
+    /// A tree on a committed block and the table that holds on top of it.
+    pub(crate) fn new(committee: Committee, anchor: LinkedBlock, skips: SkipTable) -> Self {
         let committed = anchor.block.id();
         let is_genesis = anchor.block.header().height == Height::ZERO;
         let node = Node {
             link: Arc::new(anchor),
             qc: None,
             commits: is_genesis.then_some(Height::ZERO),
+            skips,
             logged: true,
         };
         BlockTree {
+            committee,
             nodes: BTreeMap::from([(committed, node)]),
             committed,
             directly: is_genesis,
@@ -80,6 +87,11 @@ impl BlockTree {
     /// An undecided block, or the newest committed one.
     pub(crate) fn get(&self, id: &BlockId) -> Option<&Arc<LinkedBlock>> {
         self.nodes.get(id).map(|node| &node.link)
+    }
+
+    /// Who is passed over on top of a block.
+    pub(crate) fn skips(&self, id: &BlockId) -> Option<&SkipTable> {
+        self.nodes.get(id).map(|node| &node.skips)
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
@@ -161,11 +173,16 @@ impl BlockTree {
         }
         self.check(&link)?;
         self.make_room(high, &link.block.header().parent)?;
-        let commits = self.commits_of_child(&link.block.header().parent);
+        let header = link.block.header();
+        let commits = self.commits_of_child(&header.parent);
+        let skips = self.nodes[&header.parent]
+            .skips
+            .after(&self.committee, header);
         let node = Node {
             link,
             qc: None,
             commits,
+            skips,
             logged,
         };
         self.nodes.insert(id, node);
@@ -266,6 +283,7 @@ impl BlockTree {
             .into_iter()
             .enumerate()
             .map(|(position, link)| CommittedBlock {
+                skips: self.nodes[&link.block.id()].skips.clone(),
                 link,
                 proof: CommitProof {
                     headers: headers[position..].to_vec(),
@@ -339,6 +357,7 @@ impl BlockTree {
     /// See `fingerprint.rs`.
     pub(crate) fn fingerprint(&self, mut hasher: Hasher) -> Hasher {
         let BlockTree {
+            committee: _,
             nodes,
             committed,
             directly,
@@ -349,9 +368,10 @@ impl BlockTree {
                 link: _,
                 qc,
                 commits,
+                skips,
                 logged,
             } = node;
-            hasher = hasher.value(&(id, qc.is_some(), commits, logged));
+            hasher = hasher.value(&(id, qc.is_some(), commits, skips, logged));
         }
         hasher.value(&(nodes.len() as u64, committed, directly))
     }

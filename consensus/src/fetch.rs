@@ -106,10 +106,11 @@ impl<A: Application> Replica<A> {
         if !self.tree.contains(&high.block) {
             return Some(high.clone());
         }
-        let proposal = self.proposals.get(&self.view())?;
-        let parent = &proposal.justify;
-        let undecided = parent.view > self.committed().header().view;
-        (undecided && !self.tree.contains(&parent.block)).then(|| parent.clone())
+        let decided = self.committed().header().view;
+        self.proposals_of(self.view())
+            .map(|proposal| &proposal.justify)
+            .find(|parent| parent.view > decided && !self.tree.contains(&parent.block))
+            .cloned()
     }
 
     /// Asks for what is missing, unless an answer is still awaited.
@@ -245,7 +246,11 @@ impl<A: Application> Replica<A> {
         let id = last.block.id();
         let named = id == *asked
             || id == self.high_qc().block
-            || self.proposals.values().any(|p| p.justify.block == id);
+            || self
+                .proposals
+                .values()
+                .flat_map(BTreeMap::values)
+                .any(|p| p.justify.block == id);
         if !named {
             blocks.pop();
         }

@@ -11,6 +11,8 @@
 //!
 //! Breaks if: something that is left out starts to decide what is signed or committed.
 
+use std::collections::BTreeMap;
+
 use lockstep_types::{BlockId, Digest, Hasher, QuorumCertificate, TimeoutCertificate, View};
 use parity_scale_codec::Encode;
 
@@ -64,11 +66,13 @@ impl<A> Replica<A> {
         let mut hasher = Hasher::new("lockstep/replica").value(me);
         hasher = pacemaker.fingerprint(tree.fingerprint(safety.fingerprint(hasher)));
         hasher = fetch.fingerprint(tally.fingerprint(hasher));
-        for proposal in proposals.values() {
+        let proposals = proposals.values().flat_map(BTreeMap::values);
+        for proposal in proposals.clone() {
             hasher = hasher.value(&of_proposal(proposal));
         }
-        hasher = hasher.value(&(proposals.len() as u64, misfits.len() as u64));
-        for id in misfits {
+        let counts = (proposals.count(), misfits.len(), turned_down.len());
+        hasher = hasher.value(&(counts.0 as u64, counts.1 as u64, counts.2 as u64));
+        for id in misfits.iter().chain(turned_down) {
             hasher = hasher.value(id);
         }
         for (_, own) in unsynced {
@@ -79,7 +83,7 @@ impl<A> Replica<A> {
         }
         let early = early.committed.len() + early.prompt.len() + early.evidence.len();
         hasher
-            .value(&(unsynced.len() as u64, early as u64, turned_down, muted))
+            .value(&(unsynced.len() as u64, early as u64, muted))
             .value(&stopped.is_some())
             .finish()
     }

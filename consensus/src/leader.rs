@@ -1,31 +1,24 @@
 //! Who leads a view, and what a leader does.
 //!
-//! The leader of view v is member v mod n, so every replica computes it from the view alone. A
-//! member that failed lately will be passed over by a table of skips: then the leader of a view
-//! that was entered by a quorum certificate is the first member from v mod n on that the chain
-//! under that certificate does not skip, and the leader of a view entered by a timeout certificate
-//! stays v mod n. Both follow from what a proposal carries, so the table will change
-//! [`leader_of`] and its arguments and nothing else.
+//! The leader of a view that was entered by a quorum certificate is the first member from v mod n
+//! on that the certified chain does not pass over ([`SkipTable`](crate::SkipTable)); the leader of
+//! a view entered by a timeout certificate is member v mod n. Both follow from what a proposal
+//! carries. One view may so have two lawful leaders, of whom each member votes for one at most.
 //!
 //! Breaks if: two replicas that accept the same proposal can disagree about its leader.
 
 use std::sync::Arc;
 
-use lockstep_types::{Block, Committee, Header, MemberIndex, Time, View};
+use lockstep_types::{Block, Header, MemberIndex, QuorumCertificate, Time, View};
 
 use crate::message::MAX_PAYLOAD_BYTES;
 use crate::ready::{Outbound, Ready, To};
 use crate::{Application, Check, Content, Message, Refusal, Replica, Turn};
 
-/// The leader of a view.
-pub fn leader_of(committee: &Committee, view: View) -> MemberIndex {
-    committee.by_turn(view.get())
-}
-
 /// Whose turn a view is. Every member of a committee has the same rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LeaderRule {
-    /// Member v mod n leads view v: see [`leader_of`]. Every chain runs by this rule.
+    /// By turns, passing over who failed lately. Every chain runs by this rule.
     #[default]
     Rotation,
     /// The members named lead view 1 and the views after it; then it is by rotation. For worlds
@@ -34,37 +27,50 @@ pub enum LeaderRule {
 }
 
 impl LeaderRule {
-    /// The leader of a view.
-    pub fn leader(&self, committee: &Committee, view: View) -> MemberIndex {
-        let listed = match self {
+    /// The leader of a view, if the rule lists one.
+    fn listed(&self, view: View) -> Option<MemberIndex> {
+        match self {
             LeaderRule::Rotation => None,
-            LeaderRule::Listed(members) => view
-                .get()
-                .checked_sub(1)
-                .and_then(|position| members.get(usize::try_from(position).ok()?)),
-        };
-        listed
-            .copied()
-            .unwrap_or_else(|| leader_of(committee, view))
+            LeaderRule::Listed(members) => {
+                let position = usize::try_from(view.get().checked_sub(1)?).ok()?;
+                members.get(position).copied()
+            }
+        }
     }
 }
 
 impl<A: Application> Replica<A> {
-    /// The leader of a view.
-    pub(crate) fn leader(&self, view: View) -> MemberIndex {
-        self.leaders.leader(&self.context().committee, view)
+    /// Who may propose in `view` on the block that `justify` certifies. None while that block is
+    /// not here and its chain would decide.
+    pub(crate) fn leader_on(&self, view: View, justify: &QuorumCertificate) -> Option<MemberIndex> {
+        if let Some(listed) = self.leaders.listed(view) {
+            return Some(listed);
+        }
+        let committee = &self.context().committee;
+        if !view.follows(justify.view) {
+            return Some(committee.by_turn(view.get()));
+        }
+        let table = self.tree.skips(&justify.block)?;
+        Some(table.leader(committee, view))
+    }
+
+    /// The leader of the current view, as far as is known here.
+    pub fn leader(&self) -> MemberIndex {
+        let view = self.view();
+        self.leader_on(view, self.high_qc())
+            .unwrap_or_else(|| self.context().committee.by_turn(view.get()))
     }
 
     /// Does this replica lead the current view?
     pub(crate) fn leads_now(&self) -> bool {
-        self.leader(self.view()) == self.me()
+        self.leader() == self.me()
     }
 
     /// Proposes as soon as this replica leads, has the parent, and there is something to propose.
     /// True if it did.
     pub(crate) fn try_propose(&mut self, now: Time, out: &mut Ready) -> bool {
         let view = self.view();
-        if !self.leads_now() || self.proposals.contains_key(&view) {
+        if !self.leads_now() || self.proposal_of(view, self.me()).is_some() {
             return false;
         }
         if self.safety.may_propose(view).is_err() {

@@ -26,6 +26,7 @@ mod record;
 mod replica;
 mod safety;
 pub mod safety_file;
+mod skip_table;
 mod tally;
 mod voting;
 
@@ -35,7 +36,7 @@ pub use error::{Fatal, Refusal};
 pub use evidence::Evidence;
 pub use fetch::MAX_SERVED_PER_INTERVAL;
 pub use input::Input;
-pub use leader::{LeaderRule, leader_of};
+pub use leader::LeaderRule;
 pub use message::{
     Certificates, Horizon, MAX_ANSWER_BYTES, MAX_BLOCKS_PER_ANSWER, MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES, Message, Proposal,
@@ -44,5 +45,6 @@ pub use pacemaker::TimerConfig;
 pub use ready::{CommittedBlock, Held, LogRequest, Outbound, Parts, Ready, To};
 pub use record::{LogEnd, SafetyRecord};
 pub use replica::{Config, Recovered, Replica, root_link};
+pub use skip_table::{FIRST_SKIPPED_TURNS, MAX_SKIPPED_TURNS, SkipTable};
 pub use tally::{MAX_VIEWS_AHEAD, MAX_VOTES_PER_AUTHOR};
-pub use voting::{MAX_CLOCK_LEAD, MAX_PROPOSALS};
+pub use voting::{MAX_CLOCK_LEAD, MAX_PROPOSAL_VIEWS};

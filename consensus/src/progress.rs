@@ -37,6 +37,7 @@ impl<A: Application> Replica<A> {
         if view > self.view() {
             let failed = !view.follows(self.high_qc().view);
             self.pacemaker.enter(view, failed);
+            self.turned_down.clear();
         }
         assert_eq!(self.view(), self.safety.record().view());
     }
@@ -204,9 +205,7 @@ impl<A: Application> Replica<A> {
         let voted = record.last_voted.as_ref();
         let voted = voted.filter(|vote| vote.view == view && self.muted != Some(view));
         if let Some(vote) = voted {
-            if let Some(proposal) = self.proposals.get(&view)
-                && proposal.proposer() == self.me()
-            {
+            if let Some(proposal) = self.proposal_of(view, self.me()) {
                 out.send(to, Message::Proposal(Box::new((**proposal).clone())));
             }
             out.send(to, Message::Vote(vote.clone()));

@@ -22,7 +22,7 @@ use crate::safety::Safety;
 use crate::tally::{MAX_VIEWS_AHEAD, Tally};
 use crate::{
     Application, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
-    SafetyRecord, TimerConfig,
+    SafetyRecord, SkipTable, TimerConfig,
 };
 
 /// What a replica is.
@@ -51,6 +51,8 @@ pub struct Recovered {
     pub blocks: Vec<LinkedBlock>,
     /// A committed block: the newest one the host has dealt with. Later ones are given out anew.
     pub anchor: LinkedBlock,
+    /// Who is passed over on top of the anchor, as it was given out with it.
+    pub skips: SkipTable,
     /// Where the log ends.
     pub log_end: LogPosition,
 }
@@ -62,6 +64,7 @@ impl Recovered {
             record: None,
             blocks: Vec::new(),
             anchor: root_link(root),
+            skips: SkipTable::default(),
             log_end: LogPosition::START,
         }
     }
@@ -97,12 +100,13 @@ pub struct Replica<A> {
     pub(crate) tree: BlockTree,
     pub(crate) tally: Tally,
     pub(crate) fetch: Fetch,
-    /// The first proposal of each recent view.
-    pub(crate) proposals: BTreeMap<View, Arc<Proposal>>,
+    /// The first proposal of each member in each recent view. Who leads is known for sure only
+    /// when the parent is here.
+    pub(crate) proposals: BTreeMap<View, BTreeMap<MemberIndex, Arc<Proposal>>>,
     /// Proposed blocks that do not fit on their parents.
     pub(crate) misfits: BTreeSet<BlockId>,
-    /// The view whose proposal will not be voted for, whatever comes.
-    pub(crate) turned_down: Option<View>,
+    /// Proposals of the current view that will not be voted for, whatever comes.
+    pub(crate) turned_down: BTreeSet<BlockId>,
     /// Proofs of the blocks committed last.
     pub(crate) proofs: VecDeque<CommitProof>,
     /// When each peer that was behind was last sent our certificates.
@@ -151,6 +155,7 @@ impl<A: Application> Replica<A> {
         let view = safety.record().view();
         // A log that lost its end is shorter than the record says; positions rise all the same.
         let position = recovered.log_end.max(safety.record().log_end.position);
+        let tree = BlockTree::new(context.committee.clone(), recovered.anchor, recovered.skips);
         let mut replica = Replica {
             context,
             me: config.me,
@@ -158,12 +163,12 @@ impl<A: Application> Replica<A> {
             application,
             safety,
             pacemaker: Pacemaker::new(config.timers, view),
-            tree: BlockTree::new(recovered.anchor),
+            tree,
             tally: Tally::default(),
             fetch: Fetch::default(),
             proposals: BTreeMap::new(),
             misfits: BTreeSet::new(),
-            turned_down: None,
+            turned_down: BTreeSet::new(),
             proofs: VecDeque::new(),
             helped: BTreeMap::new(),
             position,

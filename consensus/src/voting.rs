@@ -2,9 +2,10 @@
 //! here is when.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_types::{MemberIndex, Time, Timeout, Vote};
+use lockstep_types::{MemberIndex, Time, Timeout, View, Vote};
 
 use crate::ready::{Outbound, Ready, To};
 use crate::replica::Own;
@@ -15,9 +16,12 @@ use crate::{Application, Check, Evidence, Fatal, Message, Proposal, Refusal, Rep
 /// is not voted for.
 pub const MAX_CLOCK_LEAD: Duration = Duration::from_secs(1);
 
-/// Proposals kept: the current view's, late ones whose blocks may still be certified, and earlier
-/// ones to recognise a second of the same view.
-pub const MAX_PROPOSALS: usize = 16;
+/// Views of which proposals are kept: the current one, late ones whose blocks may still be
+/// certified, and earlier ones to recognise a second of the same member.
+pub const MAX_PROPOSAL_VIEWS: usize = 16;
+
+/// Blocks remembered that do not fit where they were proposed, so that they are not tried again.
+const MAX_MISFITS: usize = 64;
 
 impl<A: Application> Replica<A> {
     /// A proposal came.
@@ -29,14 +33,8 @@ impl<A: Application> Replica<A> {
         out: &mut Ready,
     ) -> Result<(), Refusal> {
         let view = proposal.view();
-        let expected = self.leader(view);
-        if proposal.proposer() != expected {
-            return Err(Refusal::NotLeader {
-                view,
-                got: proposal.proposer(),
-                expected,
-            });
-        }
+        let proposer = proposal.proposer();
+        self.check_leader(&proposal)?;
         self.on_qc(now, &proposal.justify, out);
         if let Some(tc) = &proposal.entered_by {
             self.on_tc(now, tc, out);
@@ -48,11 +46,11 @@ impl<A: Application> Replica<A> {
         if view <= self.committed().header().view {
             return Err(Refusal::Old { got: view });
         }
-        if let Some(first) = self.proposals.get(&view) {
+        if let Some(first) = self.proposal_of(view, proposer) {
             if first.block.id() == proposal.block.id() {
                 return Ok(());
             }
-            if expected == self.me() {
+            if proposer == self.me() {
                 out.stop = Some(Fatal::SecondCopy { view });
             }
             let pair = Box::new([(**first).clone(), proposal]);
@@ -66,12 +64,41 @@ impl<A: Application> Replica<A> {
         Ok(())
     }
 
+    /// Refuses who is known not to lead. While the parent is missing nobody can tell.
+    fn check_leader(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let (view, got) = (proposal.view(), proposal.proposer());
+        match self.leader_on(view, &proposal.justify) {
+            Some(expected) if expected != got => Err(Refusal::NotLeader {
+                view,
+                got,
+                expected,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a member proposed in a view.
+    pub(crate) fn proposal_of(&self, view: View, member: MemberIndex) -> Option<&Arc<Proposal>> {
+        self.proposals.get(&view)?.get(&member)
+    }
+
+    /// The proposals of a view: of its leader, and of others while it is not known who that is.
+    pub(crate) fn proposals_of(&self, view: View) -> impl Iterator<Item = &Arc<Proposal>> {
+        self.proposals
+            .get(&view)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    /// One per member and view is kept. A proposal shows how its view was entered, so nobody can
+    /// name views that the committee has not reached.
     pub(crate) fn keep_proposal(&mut self, proposal: Arc<Proposal>) {
-        self.proposals.insert(proposal.view(), proposal);
-        if self.proposals.len() > MAX_PROPOSALS {
+        let of_view = self.proposals.entry(proposal.view()).or_default();
+        of_view.insert(proposal.proposer(), proposal);
+        if self.proposals.len() > MAX_PROPOSAL_VIEWS {
             self.proposals.pop_first();
         }
-        assert!(self.proposals.len() <= MAX_PROPOSALS);
+        assert!(self.proposals.len() <= MAX_PROPOSAL_VIEWS);
     }
 
     /// Puts proposed blocks into the tree whose parents have come. True if any went in.
@@ -79,17 +106,22 @@ impl<A: Application> Replica<A> {
         let ready: Vec<Arc<Proposal>> = self
             .proposals
             .values()
+            .flat_map(BTreeMap::values)
             .filter(|p| self.tree.contains(&p.justify.block) && !self.tree.contains(&p.block.id()))
             .filter(|p| !self.misfits.contains(&p.block.id()))
             .cloned()
             .collect();
         let mut any = false;
         for proposal in ready {
-            match self.insert(now, proposal.linked().into(), false, out) {
+            let taken = match self.check_leader(&proposal) {
+                Ok(()) => self.insert(now, proposal.linked().into(), false, out),
+                Err(refusal) => Err(refusal),
+            };
+            match taken {
                 Ok(inserted) => any |= inserted,
                 Err(refusal) => {
                     self.misfits.insert(proposal.block.id());
-                    while self.misfits.len() > MAX_PROPOSALS {
+                    while self.misfits.len() > MAX_MISFITS {
                         self.misfits.pop_first();
                     }
                     out.refused.push((proposal.proposer(), refusal));
@@ -102,25 +134,28 @@ impl<A: Application> Replica<A> {
     /// Votes for the current view's block if it is here and may be voted for. True if it did.
     pub(crate) fn try_vote(&mut self, now: Time, out: &mut Ready) -> bool {
         let view = self.view();
-        let Some(proposal) = self.proposals.get(&view).cloned() else {
-            return false;
-        };
-        let decided = self.turned_down == Some(view) || !self.tree.contains(&proposal.block.id());
-        if decided || self.safety.may_vote(view, &proposal).is_err() {
-            return false;
-        }
-        match self.judge(now, &proposal) {
-            Ok(true) => {
-                self.cast_vote(&proposal, out);
-                true
+        let here: Vec<Arc<Proposal>> = self
+            .proposals_of(view)
+            .filter(|p| self.tree.contains(&p.block.id()))
+            .filter(|p| !self.misfits.contains(&p.block.id()))
+            .filter(|p| !self.turned_down.contains(&p.block.id()))
+            .filter(|p| self.safety.may_vote(view, p).is_ok())
+            .cloned()
+            .collect();
+        for proposal in here {
+            match self.judge(now, &proposal) {
+                Ok(true) => {
+                    self.cast_vote(&proposal, out);
+                    return true;
+                }
+                Ok(false) => {}
+                Err(refusal) => {
+                    self.turned_down.insert(proposal.block.id());
+                    out.refused.push((proposal.proposer(), refusal));
+                }
             }
-            Ok(false) => false,
-            Err(refusal) => {
-                self.turned_down = Some(view);
-                out.refused.push((proposal.proposer(), refusal));
-                false
-            }
         }
+        false
     }
 
     /// Vote for it now (true), perhaps later (false), or never (the reason).

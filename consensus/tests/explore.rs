@@ -2,7 +2,7 @@
 //! come back, clocks of disks differ. Agreement, order, proofs and "durable before sent" are
 //! asserted by the world at every step; after healing, everybody must catch up and commit.
 
-use lockstep_consensus::{Message, leader_of};
+use lockstep_consensus::Message;
 use lockstep_types::Height;
 
 use crate::common::{Chaos, Random, World};
@@ -172,7 +172,7 @@ fn misbehave(world: &mut World, random: &mut Random, hostile: usize) {
 fn propose_as(world: &mut World, hostile: usize, victim: usize, to: &[usize], numbers: &[u32]) {
     let replica = world.replica(victim);
     let (view, justify) = (replica.view(), replica.high_qc().clone());
-    if leader_of(&world.context.committee, view).get() != hostile {
+    if replica.leader().get() != hostile {
         return;
     }
     let Some(parent) = replica.block(&justify.block).cloned() else {

@@ -2,6 +2,7 @@
 //! rule does not hold.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use lockstep_consensus::{
     Certificates, Evidence, Fatal, MAX_BLOCKS_PER_ANSWER, MAX_SERVED_PER_INTERVAL, MAX_TREE_BLOCKS,
@@ -515,6 +516,70 @@ fn r19_only_the_leader_of_a_view_proposes_in_it() {
     let usurped = changed(&block, |header| header.proposer = member(2));
     world.tell(0, 2, proposal(&world, &usurped, &world.root_qc()));
     assert!(world.votes(0).is_empty());
+    assert!(matches!(refusals(&world)[..], [Refusal::NotLeader { .. }]));
+}
+
+#[test]
+fn r19_who_failed_lately_is_passed_over() {
+    let mut world = World::new(4);
+    world.crash(3);
+    for number in 0..250 {
+        world.submit(number);
+        world.run_ms(100);
+    }
+    let given_up: BTreeSet<View> = world.timeouts(0).iter().map(|t| t.view).collect();
+    let views = world.replica(0).view().get();
+    assert!(views > 400, "{views}");
+    // In 3, and then after 16, 32 and 64 turns: the next is after 128.
+    assert_eq!(given_up.len(), 4, "{given_up:?}");
+    // Whoever comes back leads again once its turns are over.
+    world.restart(3);
+    for number in 250..900 {
+        world.submit(number);
+        world.run_ms(100);
+    }
+    let led = world.commits[0]
+        .iter()
+        .filter(|(_, block)| block.block().header().proposer == member(3));
+    assert!(led.count() > 10);
+    assert_eq!(world.replica(0).leader(), world.replica(3).leader());
+}
+
+#[test]
+fn r19_a_restart_passes_over_the_same_members() {
+    let mut world = World::new(4);
+    world.crash(3);
+    for number in 0..8 {
+        world.submit(number);
+        world.run_ms(200);
+    }
+    world.crash(0);
+    world.restart(0);
+    for number in 8..16 {
+        world.submit(number);
+        world.run_ms(200);
+    }
+    for (index, timeouts) in [(0, 1), (1, 1)] {
+        let given_up: BTreeSet<View> = world.timeouts(index).iter().map(|t| t.view).collect();
+        assert_eq!(given_up.len(), timeouts, "{index}: {given_up:?}");
+    }
+}
+
+#[test]
+fn r19_nobody_takes_the_place_of_a_leader_whose_parent_is_missing() {
+    let mut world = World::lone(0);
+    let (first, _) = first_block(&world);
+    let qc = world.forge_qc(&first);
+    let second = world.forge_block(2, &first, &[2]);
+    let usurped = changed(&second, |header| header.proposer = member(3));
+    world.tell(0, 3, proposal(&world, &usurped, &qc));
+    world.tell(0, 2, proposal(&world, &second, &qc));
+    assert!(world.votes(0).is_empty(), "the parent is missing");
+    world.tell(0, 1, proposal(&world, &first, &world.root_qc()));
+    assert_eq!(
+        world.votes(0).last().map(|vote| vote.block),
+        Some(second.id())
+    );
     assert!(matches!(refusals(&world)[..], [Refusal::NotLeader { .. }]));
 }
 

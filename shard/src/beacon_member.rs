@@ -61,6 +61,7 @@ impl BeaconMember {
             record,
             blocks: found.blocks,
             anchor: found.anchor,
+            skips: found.skips,
             log_end: found.log_end,
         };
         let replica = Replica::new(config, signer, chain, recovered)?;
@@ -189,7 +190,9 @@ impl BeaconMember {
             .extend(write_committed(&block.link, &block.proof));
         // Of several blocks committed in one step only the last still has a place.
         if let Some(place) = self.replica.application().place(&block.block().id()) {
-            ready.writes.push(write_anchor(&block.link, &**place));
+            ready
+                .writes
+                .push(write_anchor(&block.link, &block.skips, &**place));
         }
         let Some(record) = BeaconChain::record_in(block.block()) else {
             return;
@@ -219,10 +222,9 @@ impl BeaconMember {
         let committed = self.replica.committed();
         let place = self.replica.application().place(&committed.id());
         let number = place.map(|place| place.number).unwrap_or_default();
-        let committee = self.genesis.committee(CommitteeId::Beacon);
         Status {
             view: self.replica.view(),
-            leader: consensus::leader_of(committee, self.replica.view()),
+            leader: self.replica.leader(),
             committed: committed.header().height,
             executed: committed.header().height,
             window: number.next(),

@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, SafetyRecord};
+use lockstep_consensus::{self as consensus, SafetyRecord, SkipTable};
 use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
 use lockstep_types::{
     BatchDigest, BlockId, CommitProof, Digest, Height, LinkedBlock, LogPosition, WindowNumber,
@@ -100,8 +100,8 @@ pub(crate) fn write_committed(link: &LinkedBlock, proof: &CommitProof) -> [Write
 }
 
 /// The state part of the newest block whose effects are stored.
-pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, place: &P) -> Write {
-    Write::put(Column::Meta, ANCHOR, (link, place).encode())
+pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, skips: &SkipTable, place: &P) -> Write {
+    Write::put(Column::Meta, ANCHOR, (link, skips, place).encode())
 }
 
 fn checkpoint_key(window: u64) -> [u8; 2] {
@@ -139,6 +139,7 @@ impl From<StoreError> for Fatal {
 /// What a member finds on its disk.
 pub(crate) struct Found<P> {
     pub(crate) anchor: LinkedBlock,
+    pub(crate) skips: SkipTable,
     pub(crate) place: P,
     pub(crate) blocks: Vec<LinkedBlock>,
     pub(crate) batches: Vec<Arc<Batch>>,
@@ -153,9 +154,9 @@ pub(crate) fn read<P: Decode>(
     record: Option<&SafetyRecord>,
     fresh: (LinkedBlock, P),
 ) -> Result<Found<P>, Fatal> {
-    let (anchor, place): (LinkedBlock, P) = match store.get(Column::Meta, ANCHOR)? {
+    let (anchor, skips, place): (_, _, P) = match store.get(Column::Meta, ANCHOR)? {
         Some(bytes) => own(&bytes, "the anchor")?,
-        None => fresh,
+        None => (fresh.0, SkipTable::default(), fresh.1),
     };
     let above = anchor.block.header().height.next();
     let mut blocks = Vec::new();
@@ -179,6 +180,7 @@ pub(crate) fn read<P: Decode>(
     }
     let mut found = Found {
         anchor,
+        skips,
         place,
         batches: Vec::new(),
         bundles: Vec::new(),

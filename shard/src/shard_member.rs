@@ -148,6 +148,7 @@ impl ShardMember {
             record,
             blocks: found.blocks,
             anchor: found.anchor,
+            skips: found.skips,
             log_end: found.log_end,
         };
         let replica = Replica::new(config, signer.clone(), chain, recovered)?;
@@ -536,6 +537,7 @@ impl ShardMember {
         whole.then_some(ExecuteBlock {
             link: block.link,
             proof: block.proof,
+            skips: block.skips,
             place,
             record,
             bundles,
@@ -695,10 +697,9 @@ impl ShardMember {
         let committed = self.replica.committed();
         let chain = self.replica.application();
         let place = chain.place(&committed.id());
-        let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
         Status {
             view: self.replica.view(),
-            leader: consensus::leader_of(committee, self.replica.view()),
+            leader: self.replica.leader(),
             committed: committed.header().height,
             executed: chain.executed_height(),
             window: chain.open_window(),

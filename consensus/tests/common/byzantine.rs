@@ -21,7 +21,7 @@ impl World {
             parent: parent.id(),
             parent_view: above.view,
             time: above.time.next(),
-            proposer: lockstep_consensus::leader_of(&self.context.committee, view),
+            proposer: self.context.committee.by_turn(view.get()),
             executed: above.executed,
             payload: Default::default(),
         };

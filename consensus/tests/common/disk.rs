@@ -1,6 +1,6 @@
 //! A disk that holds what was synced.
 
-use lockstep_consensus::{Recovered, SafetyRecord};
+use lockstep_consensus::{Recovered, SafetyRecord, SkipTable};
 use lockstep_types::{LinkedBlock, LogPosition};
 
 #[derive(Clone, Default)]
@@ -11,7 +11,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn recovered(&self, anchor: LinkedBlock) -> Recovered {
+    pub(crate) fn recovered(&self, anchor: LinkedBlock, skips: SkipTable) -> Recovered {
         let mut blocks = self.log.clone();
         blocks.sort_by_key(|link| link.block.header().height);
         blocks.retain(|link| link.block.header().height > anchor.block.header().height);
@@ -19,6 +19,7 @@ impl Disk {
             record: self.record.clone(),
             blocks,
             anchor,
+            skips,
             log_end: self.position,
         }
     }

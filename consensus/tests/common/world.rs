@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use lockstep_consensus::{
     Application as _, CommittedBlock, Config, Evidence, Fatal, Held, Input, LeaderRule, Message,
-    Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, TimerConfig, To, root_link,
+    Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, SkipTable, TimerConfig, To,
+    root_link,
 };
 use lockstep_types::{
     Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, GenesisHash,
@@ -227,11 +228,11 @@ impl World {
             .take_while(|(_, block)| logged(block))
             .count();
         self.commits[index].truncate(height.min(synced));
-        let anchor = self.commits[index].last().map_or_else(
-            || root_link(self.root.clone()),
-            |(_, block)| (*block.link).clone(),
+        let (anchor, skips) = self.commits[index].last().map_or_else(
+            || (root_link(self.root.clone()), SkipTable::default()),
+            |(_, block)| ((*block.link).clone(), block.skips.clone()),
         );
-        let recovered = self.disks[index].recovered(anchor);
+        let recovered = self.disks[index].recovered(anchor, skips);
         self.boot(index, recovered);
         for (_, block) in self.commits[index].clone() {
             self.application(index).on_commit(block.block());

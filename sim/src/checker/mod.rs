@@ -49,7 +49,6 @@ pub struct Checkers {
     pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
     pub exactly_once: ExactlyOnce,
-    genesis: Arc<Genesis>,
     byzantine: BTreeSet<Peer>,
     broken: Option<Broken>,
 }
@@ -61,8 +60,7 @@ impl Checkers {
             agreement: Agreement::default(),
             statements: Statements::default(),
             commit: CommitRule::new(genesis.clone(), engine),
-            exactly_once: ExactlyOnce::new(genesis.clone()),
-            genesis,
+            exactly_once: ExactlyOnce::new(genesis),
             byzantine: BTreeSet::new(),
             broken: None,
         }
@@ -137,9 +135,7 @@ impl Checkers {
         if !self.is_correct(peer) {
             return;
         }
-        let result = self
-            .statements
-            .on_sent(peer, message, self.genesis.committee(peer.committee));
+        let result = self.statements.on_sent(peer, message);
         self.note(result);
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use lockstep_consensus::{self as consensus, Proposal};
 use lockstep_shard::{Message, Peer};
-use lockstep_types::{BlockId, Committee, CommitteeId, Signature, Timeout, View, Vote};
+use lockstep_types::{BlockId, CommitteeId, Signature, Timeout, View, Vote};
 
 use super::Broken;
 
@@ -41,19 +41,13 @@ impl Statements {
     }
 
     /// A correct member sends something.
-    pub(super) fn on_sent(
-        &mut self,
-        from: &Peer,
-        message: &Message,
-        committee: &Committee,
-    ) -> Result<(), Broken> {
+    pub(super) fn on_sent(&mut self, from: &Peer, message: &Message) -> Result<(), Broken> {
         let Message::Consensus(message) = message else {
             return Ok(());
         };
         match message {
             consensus::Message::Vote(vote) if vote.author == from.member => {
-                let leads = consensus::leader_of(committee, vote.view) == from.member;
-                self.on_vote(from, vote, leads)
+                self.on_vote(from, vote)
             }
             consensus::Message::Timeout(timeout) if timeout.author == from.member => {
                 self.on_timeout(from, timeout)
@@ -66,7 +60,7 @@ impl Statements {
         }
     }
 
-    fn on_vote(&mut self, from: &Peer, vote: &Vote, leads: bool) -> Result<(), Broken> {
+    fn on_vote(&mut self, from: &Peer, vote: &Vote) -> Result<(), Broken> {
         if !same(&mut self.votes, (*from, vote.view), vote.block, "vote")? {
             return Ok(()); // a repeat
         }
@@ -76,11 +70,7 @@ impl Statements {
             return Err(Broken::new("no vote after a timeout", detail));
         }
         let Some((parent, shown)) = self.blocks.get(&(from.committee, vote.block)) else {
-            if leads {
-                return Ok(()); // its proposal was lost with the process that made it
-            }
-            let detail = format!("{from:?} voted in {} for {:?}", vote.view, vote.block);
-            return Err(Broken::new("votes are for proposals", detail));
+            return Ok(()); // a leader's own, whose proposal was lost with the process that made it
         };
         if !shown {
             let detail = format!(
