@@ -16,6 +16,7 @@ mod error;
 mod evidence;
 mod fetch;
 mod fingerprint;
+pub mod generate;
 mod input;
 mod leader;
 mod message;

@@ -23,6 +23,7 @@ mod bundle;
 mod effects;
 mod error;
 mod execution;
+pub mod generate;
 #[cfg(test)]
 mod golden;
 mod history;

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use lockstep_types::SelfTestFailure;
 use tokio::sync::watch;
 
 /// Exit codes of the `lockstep` binary.
@@ -32,6 +33,8 @@ pub enum ExitCode {
     Broken = 21,
     /// Our key signs somewhere else, or the safety record is older than our statements.
     SecondCopy = 22,
+    /// Hashes or signatures come out wrong on this machine.
+    Machine = 23,
     /// A bug: some thread panicked.
     Bug = 70,
 }
@@ -69,6 +72,9 @@ pub enum Stop {
     /// Signs of a second copy of this validator or of a restored backup.
     #[error("this validator's key has signed more than its safety record knows: {0}")]
     SecondCopy(String),
+    /// The processor, the memory or the build does not compute what is published.
+    #[error("{0}; do not run a validator here")]
+    Machine(#[from] SelfTestFailure),
     /// A thread ended that should not.
     #[error("bug: {0}")]
     Bug(String),
@@ -83,6 +89,7 @@ impl Stop {
             Stop::Storage(_) => ExitCode::Storage,
             Stop::Broken(_) => ExitCode::Broken,
             Stop::SecondCopy(_) => ExitCode::SecondCopy,
+            Stop::Machine(_) => ExitCode::Machine,
             Stop::Bug(_) => ExitCode::Bug,
         }
     }

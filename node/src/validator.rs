@@ -21,7 +21,9 @@ use lockstep_shard::{
     Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, has_any_block,
     has_block,
 };
-use lockstep_types::{Blame, CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier};
+use lockstep_types::{
+    Blame, CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier, self_test,
+};
 use tokio::runtime::Handle;
 
 use crate::answers::{Answers, client_room};
@@ -58,8 +60,10 @@ impl Host {
     /// Starts the shared threads; `verifiers` = 0 means one per core.
     ///
     /// # Errors
-    /// When the system has no room for another thread.
+    /// When hashes or signatures come out wrong here, or the system has no room for another thread.
     pub fn start(runtime: Handle, verifiers: usize) -> Result<Self, Stop> {
+        let engine = Arc::new(K256Engine::default());
+        self_test(engine.as_ref())?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = if verifiers == 0 { cores } else { verifiers };
         let pool = VerifyPool::start(workers)
@@ -67,7 +71,7 @@ impl Host {
         Ok(Host {
             runtime,
             pool,
-            engine: Arc::new(K256Engine::default()),
+            engine,
         })
     }
 }

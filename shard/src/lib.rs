@@ -25,6 +25,7 @@ mod beacon_member;
 mod bundle_pool;
 mod checkpoint;
 mod executor;
+pub mod generate;
 mod log;
 mod member;
 mod mempool;

@@ -10,6 +10,11 @@ impl LogPosition {
     /// Before the first write.
     pub const START: LogPosition = LogPosition(0);
 
+    /// Wraps a plain number.
+    pub(crate) const fn new(number: u64) -> Self {
+        LogPosition(number)
+    }
+
     /// The position after one more write.
     pub fn next(self) -> Self {
         LogPosition(self.0 + 1)
