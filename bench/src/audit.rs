@@ -299,6 +299,7 @@ mod tests {
             pool: 0,
             connected: 4,
             blocked: None,
+            evidence: 0,
         };
         let all = [
             ("a".to_owned(), CommitteeId::Beacon, Some(replica(100))),

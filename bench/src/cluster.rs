@@ -231,6 +231,7 @@ impl Testbed {
                 None => return format!("{name} does not answer"),
                 Some(ReplicaStatus {
                     blocked: Some(reason),
+                    evidence: 0,
                     ..
                 }) => {
                     return format!("{name}: {reason}");
@@ -316,6 +317,7 @@ mod tests {
             pool: 0,
             connected,
             blocked: None,
+            evidence: 0,
         };
         let status = |replica| Status {
             time_us: 0,

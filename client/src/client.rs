@@ -11,7 +11,7 @@ use lockstep_types::TransactionId;
 use serde::de::DeserializeOwned;
 
 use crate::rpc::{
-    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_ANSWER_BYTES, Proof, Record,
+    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_ANSWER_BYTES, Misdeed, Proof, Record,
     ShardSupply, Stage, Status, Submitted, method,
 };
 
@@ -264,6 +264,14 @@ impl Client {
     /// See [`CallError`].
     pub async fn barriers(&self, from: u64) -> Result<Vec<BarrierPhases>, CallError> {
         self.call(method::BARRIERS, one(&from)).await
+    }
+
+    /// Members that were seen to contradict themselves.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn evidence(&self) -> Result<Vec<Misdeed>, CallError> {
+        self.call(method::EVIDENCE, ArrayParams::new()).await
     }
 }
 

@@ -44,6 +44,9 @@ pub mod method {
     /// `[from]` → [`BarrierPhases`](super::BarrierPhases) of at most
     /// [`MAX_BARRIERS`](super::MAX_BARRIERS) barriers, ascending, from number `from` on.
     pub const BARRIERS: &str = "lockstep_barriers";
+    /// `[]` → a list of [`Misdeed`](super::Misdeed): members of this validator's committee that
+    /// contradicted themselves, also before its last start. A few of each member and kind.
+    pub const EVIDENCE: &str = "lockstep_evidence";
     /// Starts a subscription to [`BlockSummary`](super::BlockSummary).
     pub const SUBSCRIBE_BLOCKS: &str = "lockstep_subscribeBlocks";
     /// The notifications of that subscription.
@@ -52,7 +55,7 @@ pub mod method {
     pub const UNSUBSCRIBE_BLOCKS: &str = "lockstep_unsubscribeBlocks";
 
     /// All methods that are called and answered once.
-    pub const CALLS: [&str; 12] = [
+    pub const CALLS: [&str; 13] = [
         INFO,
         STATUS,
         SUBMIT,
@@ -65,6 +68,7 @@ pub mod method {
         RECORD,
         SUPPLY,
         BARRIERS,
+        EVIDENCE,
     ];
 }
 
@@ -165,6 +169,57 @@ pub struct ReplicaStatus {
     pub connected: u8,
     /// What keeps it from progressing, if anything does.
     pub blocked: Option<String>,
+    /// Cases in which members were seen to contradict themselves: see [`Misdeed`].
+    #[serde(default)]
+    pub evidence: u64,
+}
+
+/// How a member contradicted itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// It proposed two blocks in one view.
+    Proposals,
+    /// It voted for two blocks in one view.
+    Votes,
+    /// It gave up one view twice, with different highest certificates.
+    Timeouts,
+    /// The answering validator's own key signed what this validator did not: a second copy of it
+    /// runs, or its disk is an old copy.
+    SecondCopy,
+}
+
+impl EvidenceKind {
+    /// Its name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            EvidenceKind::Proposals => "proposals",
+            EvidenceKind::Votes => "votes",
+            EvidenceKind::Timeouts => "timeouts",
+            EvidenceKind::SecondCopy => "second_copy",
+        }
+    }
+}
+
+/// A member that contradicted itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misdeed {
+    /// Of which committee.
+    #[serde(with = "committee")]
+    pub committee: CommitteeId,
+    /// Its position there.
+    pub member: u8,
+    /// Its name in genesis.
+    pub validator: String,
+    /// In which view.
+    pub view: u64,
+    /// How.
+    pub kind: EvidenceKind,
+    /// When this node saw it.
+    pub seen_us: u64,
+    /// Both statements with their signatures, hexadecimal SCALE; empty when there is only one or
+    /// they are too large to keep.
+    pub statements: String,
 }
 
 /// What became of a submitted transaction. The id is given in every case in which the bytes are a

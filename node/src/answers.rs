@@ -6,7 +6,8 @@ use std::time::Duration;
 use lockstep_client::FinalReceipt;
 use lockstep_client::rpc::{
     Account, Admission, AssetSupply, Balance, BarrierPhases, BlockSummary, Credit, Executed, Info,
-    Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage, Status, Submitted, code,
+    Misdeed, Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage, Status,
+    Submitted, code,
 };
 use lockstep_genesis::{Address, Genesis};
 use lockstep_ledger::{
@@ -22,6 +23,7 @@ use parity_scale_codec::Encode;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use crate::clock::Clock;
+use crate::evidence::EvidenceBook;
 use crate::execution::Execution;
 use crate::exit::StopSwitch;
 use crate::inbox::{Inbox, Room, Urgency};
@@ -29,6 +31,7 @@ use crate::network::{Class, NetworkHandle};
 use crate::routes::Seats;
 use crate::rpc::{Answer, Backend, Pages, Refused};
 use crate::shared::Shared;
+use crate::space::Space;
 use crate::verify::VerifyPool;
 
 /// Transactions of clients between the RPC's door and the replica. More are turned away as busy.
@@ -53,6 +56,8 @@ pub(crate) struct Answers {
     pub(crate) clock: Arc<Clock>,
     pub(crate) switch: StopSwitch,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) evidence: Arc<EvidenceBook>,
+    pub(crate) space: Arc<Space>,
 }
 
 /// Room for clients' transactions.
@@ -132,6 +137,9 @@ impl Answers {
 
     /// What keeps the replica from progressing.
     fn blocked(&self, status: &lockstep_shard::Status) -> Option<String> {
+        if let Some(problem) = self.space.problem() {
+            return Some(problem);
+        }
         let connected = self.connected();
         let quorum = self.quorum();
         if connected < quorum {
@@ -425,6 +433,7 @@ impl Backend for Answers {
                 pool: status.pending as u64,
                 connected: small(self.connected()),
                 blocked: self.blocked(&status),
+                evidence: self.evidence.count() as u64,
             }],
         }
     }
@@ -435,6 +444,9 @@ impl Backend for Answers {
 
     async fn submit(&self, transactions: Vec<Vec<u8>>) -> Answer<Vec<Submitted>> {
         self.shard()?;
+        if let Some(problem) = self.space.problem() {
+            return Err(refused(code::NOT_READY, problem));
+        }
         let count = u32::try_from(transactions.len()).map_err(failed)?;
         let room = Arc::clone(&self.room);
         let permit = room.try_acquire_many_owned(count).map_err(|_| busy())?;
@@ -649,6 +661,10 @@ impl Backend for Answers {
         self.shared.barriers.from(from)
     }
 
+    fn evidence(&self) -> Vec<Misdeed> {
+        self.evidence.cases()
+    }
+
     fn blocks(&self) -> broadcast::Receiver<Arc<BlockSummary>> {
         self.shared.blocks.subscribe()
     }
@@ -736,7 +752,7 @@ impl Pages for Answers {
         let status = self.shared.status();
         let waiting = match self.seat.committee {
             _ if self.switch.is_stopped() => Some("stopping".to_owned()),
-            _ if self.connected() < self.quorum() => self.blocked(&status),
+            _ if self.space.is_low() || self.connected() < self.quorum() => self.blocked(&status),
             CommitteeId::Shard(_) if status.executed.plus(64) < status.committed => {
                 Some("catching up with execution".to_owned())
             }

@@ -19,7 +19,7 @@ use lockstep_types::{CommitteeId, MemberIndex, Time};
 use tokio::runtime::Runtime;
 
 use crate::config::{
-    LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, ThreadsSection,
+    LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, StorageSection, ThreadsSection,
 };
 use crate::exit::Stop;
 use crate::home::{Home, committee_word};
@@ -59,6 +59,8 @@ pub struct ClusterSpec {
     pub base_port: u16,
     /// Threads that check transactions; 0: one per core. Per process.
     pub verifiers: usize,
+    /// When the disk counts as full.
+    pub storage: StorageSection,
     /// What is logged.
     pub log: String,
     /// Validators keep what peers tell them: see `log.messages` in `node.toml`.
@@ -76,6 +78,7 @@ impl ClusterSpec {
             dir: dir.into(),
             base_port: DEFAULT_BASE,
             verifiers: 0,
+            storage: StorageSection::default(),
             log: "info".to_owned(),
             keep_messages: false,
             program: None,
@@ -402,6 +405,7 @@ fn write_homes(
             threads: ThreadsSection {
                 verifiers: spec.verifiers,
             },
+            storage: spec.storage.clone(),
         };
         let home = Home::at(spec.dir.join(name));
         let keys = keys

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::{PeerAddress, peer_id};
 
+/// Room for one flush of everything the database holds in memory, beside its log.
+const DEFAULT_MIN_FREE_MIB: u64 = 512;
+
 /// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,9 @@ pub struct NodeConfig {
     /// Threads.
     #[serde(default)]
     pub threads: ThreadsSection,
+    /// The disk.
+    #[serde(default)]
+    pub storage: StorageSection,
 }
 
 /// `[network]`
@@ -91,6 +97,23 @@ pub struct ThreadsSection {
     pub verifiers: usize,
 }
 
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSection {
+    /// With less room than this on the disk of `data`, in MiB, the validator neither votes nor
+    /// takes transactions until there is more. 0: it never looks, and stops when a write fails.
+    pub min_free_mib: u64,
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        StorageSection {
+            min_free_mib: DEFAULT_MIN_FREE_MIB,
+        }
+    }
+}
+
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -139,7 +162,8 @@ impl NodeConfig {
             file: file.to_owned(),
             problem: error.to_string(),
             help: "see docs of node.toml; keys are network.listen, network.peers, rpc.listen, \
-                   rpc.unsafe_external, log.filter, log.json, log.messages, threads.verifiers"
+                   rpc.unsafe_external, log.filter, log.json, log.messages, threads.verifiers, \
+                   storage.min_free_mib"
                 .to_owned(),
         })?;
         if !config.rpc.listen.ip().is_loopback() && !config.rpc.unsafe_external {

@@ -108,7 +108,7 @@ impl Parts {
             .step(block, &mut run_in_parallel)
             .map_err(stop_for)?;
         let written = self.store.write(&done.writes, Durability::Buffered);
-        written.map_err(|error| Stop::Storage(error.to_string()))?;
+        written.map_err(Stop::storage)?;
         observe(&self.shared.metrics.execution, start.elapsed());
         let executed = done.executed;
         let place = Arc::clone(&executed.place);

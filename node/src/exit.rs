@@ -31,10 +31,12 @@ pub enum ExitCode {
     Storage = 20,
     /// A protocol or accounting invariant does not hold here.
     Broken = 21,
-    /// Our key signs somewhere else, or the safety record is older than our statements.
+    /// Our key signs somewhere else, or the safety record is older than our statements or lost.
     SecondCopy = 22,
     /// Hashes or signatures come out wrong on this machine.
     Machine = 23,
+    /// The disk has no room left.
+    Full = 24,
     /// A bug: some thread panicked.
     Bug = 70,
 }
@@ -66,6 +68,12 @@ pub enum Stop {
     /// on disk.
     #[error("storage failed: {0}")]
     Storage(String),
+    /// There is no room on the disk. As with every failed write, nothing is retried.
+    #[error(
+        "the disk is full: {0}\n  help: make room on it and start again; nothing that was \
+         acknowledged is lost"
+    )]
+    Full(String),
     /// An invariant does not hold.
     #[error("broken invariant: {0}")]
     Broken(String),
@@ -75,12 +83,43 @@ pub enum Stop {
     /// The processor, the memory or the build does not compute what is published.
     #[error("{0}; do not run a validator here")]
     Machine(#[from] SelfTestFailure),
+    /// The safety record is lost or damaged.
+    #[error(
+        "nobody knows what this validator's key has signed: {0}\n  help: do not make it sign \
+         again from this disk; see exit code 22 in docs/operating.md"
+    )]
+    Forgotten(String),
+    /// An earlier run stopped for [`Stop::SecondCopy`], and nobody has said since that all is well.
+    #[error(
+        "an earlier run stopped: {why}\n  help: find the second copy of this home, or the older \
+         backup it was restored from, and make sure that one process signs with this key; then \
+         delete {file} and start again"
+    )]
+    Held {
+        /// Where the earlier run left its reason.
+        file: PathBuf,
+        /// The reason.
+        why: String,
+    },
     /// A thread ended that should not.
     #[error("bug: {0}")]
     Bug(String),
 }
 
+/// How the system names a full disk, also inside what the database says.
+const NO_SPACE: &str = "No space left on device";
+
 impl Stop {
+    /// A read, write or sync failed: because the disk is full, or otherwise.
+    pub fn storage(cause: impl ToString) -> Self {
+        let cause = cause.to_string();
+        if cause.contains(NO_SPACE) {
+            Stop::Full(cause)
+        } else {
+            Stop::Storage(cause)
+        }
+    }
+
     /// The code to leave with.
     pub fn code(&self) -> ExitCode {
         match self {
@@ -88,8 +127,9 @@ impl Stop {
             Stop::Config(_) | Stop::Locked { .. } => ExitCode::Usage,
             Stop::Storage(_) => ExitCode::Storage,
             Stop::Broken(_) => ExitCode::Broken,
-            Stop::SecondCopy(_) => ExitCode::SecondCopy,
             Stop::Machine(_) => ExitCode::Machine,
+            Stop::SecondCopy(_) | Stop::Forgotten(_) | Stop::Held { .. } => ExitCode::SecondCopy,
+            Stop::Full(_) => ExitCode::Full,
             Stop::Bug(_) => ExitCode::Bug,
         }
     }
@@ -207,6 +247,14 @@ impl StopSwitch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_has_a_code_of_its_own() {
+        let full = std::io::Error::from_raw_os_error(28);
+        assert_eq!(Stop::storage(full).code(), ExitCode::Full);
+        let broken = std::io::Error::from_raw_os_error(5);
+        assert_eq!(Stop::storage(broken).code(), ExitCode::Storage);
+    }
 
     #[test]
     fn the_first_reason_counts_and_a_panic_is_one() {

@@ -6,6 +6,9 @@
 //! keys/validator.json   signs votes            (0600)
 //! keys/network.json     its network identity   (0600)
 //! data/lock             held while it runs, with the pid of its holder
+//! data/identity.json    whose data this is: chain, seat, key, format
+//! data/evidence.jsonl   members seen to contradict themselves
+//! data/held.json        why an earlier run must not simply be repeated
 //! data/<committee>/     safety record and database of its replica
 //! ```
 //!
@@ -78,6 +81,21 @@ impl Home {
     /// `data`
     pub fn data(&self) -> PathBuf {
         self.root.join("data")
+    }
+
+    /// `data/identity.json`
+    pub fn identity_file(&self) -> PathBuf {
+        self.data().join("identity.json")
+    }
+
+    /// `data/evidence.jsonl`
+    pub fn evidence_file(&self) -> PathBuf {
+        self.data().join("evidence.jsonl")
+    }
+
+    /// `data/held.json`
+    pub fn held_file(&self) -> PathBuf {
+        self.data().join("held.json")
     }
 
     /// `data/beacon`, `data/shard-3`
@@ -167,7 +185,7 @@ impl Home {
     /// # Errors
     /// When another process holds it.
     pub fn lock(&self) -> Result<DataLock, Stop> {
-        let storage = |error: io::Error| Stop::Storage(format!("data directory: {error}"));
+        let storage = |error: io::Error| Stop::storage(format!("data directory: {error}"));
         fs::create_dir_all(self.data()).map_err(storage)?;
         let path = self.data().join("lock");
         let mut file = OpenOptions::new()

@@ -11,9 +11,13 @@ pub mod cli;
 mod clock;
 pub mod cluster;
 pub mod config;
+mod disk;
+mod evidence;
 mod execution;
 pub mod exit;
+mod held;
 pub mod home;
+mod identity;
 mod inbox;
 pub mod metrics;
 pub mod network;
@@ -25,11 +29,13 @@ mod routes;
 pub mod rpc;
 mod safety_file;
 mod shared;
+mod space;
 mod storage;
 pub mod tap;
 pub mod telemetry;
 pub mod validator;
 pub mod verify;
+mod watched_store;
 
 // The gate that plants bugs builds the simulator alone.
 const _: () = assert!(

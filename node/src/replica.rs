@@ -3,6 +3,7 @@
 //! Breaks if: messages of a step leave before its writes are durable (the type of `Ready` and the
 //! storage thread see to it), or this thread waits for anything but the disk and execution.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use lockstep_shard::{
 use lockstep_types::{CommitteeId, Time};
 
 use crate::clock::Clock;
+use crate::evidence::Casebook;
 use crate::execution::Execution;
 use crate::exit::{Stop, StopSwitch};
 use crate::inbox::{Inbox, Next};
 use crate::network::Class;
 use crate::routes::Sender;
 use crate::shared::Shared;
+use crate::space::{LOOK_EVERY, Space};
 use crate::storage::{Job, Storage};
 use crate::verify::VerifyPool;
 
@@ -29,7 +32,13 @@ pub(crate) fn stop_for(fatal: Fatal) -> Stop {
         Fatal::Consensus(consensus::Fatal::SecondCopy { .. }) => {
             Stop::SecondCopy(fatal.to_string())
         }
-        Fatal::Store(_) => Stop::Storage(fatal.to_string()),
+        Fatal::Store(cause) => Stop::storage(cause),
+        // The log and the record are read back from disk, where they were whole.
+        Fatal::Consensus(
+            consensus::Fatal::BrokenLog(_)
+            | consensus::Fatal::BrokenRecord(_)
+            | consensus::Fatal::WrongEpoch { .. },
+        ) => Stop::Storage(fatal.to_string()),
         Fatal::Consensus(_) | Fatal::Diverged { .. } | Fatal::Ledger(_) => {
             Stop::Broken(fatal.to_string())
         }
@@ -49,6 +58,8 @@ pub(crate) struct Replica {
     pub(crate) shared: Arc<Shared>,
     pub(crate) horizon: Arc<std::sync::Mutex<consensus::Horizon>>,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) evidence: Casebook,
+    pub(crate) space: Arc<Space>,
     pub(crate) switch: StopSwitch,
 }
 
@@ -58,6 +69,16 @@ impl Replica {
         // What recovery found to do comes out of the first step.
         let mut wake_at = self.step(Input::Tick);
         loop {
+            if self.space.is_low() {
+                match self.wait_for_space() {
+                    Some(kept) => {
+                        for input in kept {
+                            wake_at = self.step(input);
+                        }
+                    }
+                    None => return,
+                }
+            }
             let patience = wake_at.map(|at: Time| at.since(self.clock.now()));
             let (input, room) = match self.inbox.next(patience) {
                 Next::Input(input, room) => (input, Some(room)),
@@ -72,10 +93,35 @@ impl Replica {
         }
     }
 
+    /// Steps nothing, so that nothing is signed and written, until there is room on disk again.
+    /// Returns what must not be lost meanwhile: news of our own threads, and one connection per
+    /// peer. What peers say they repeat. `None` when the inbox is closed.
+    fn wait_for_space(&self) -> Option<Vec<Input>> {
+        let mut kept = Vec::new();
+        let mut connected = BTreeSet::new();
+        while self.space.is_low() {
+            match self.inbox.next(Some(LOOK_EVERY)) {
+                Next::Input(input @ (Input::Synced(_) | Input::Executed(_)), _) => kept.push(input),
+                Next::Input(Input::Connected { peer }, _) => {
+                    connected.insert(peer);
+                }
+                Next::Input(..) | Next::Nothing => {}
+                Next::Closed => return None,
+            }
+        }
+        kept.extend(connected.into_iter().map(|peer| Input::Connected { peer }));
+        kept.push(Input::Tick);
+        Some(kept)
+    }
+
     fn step(&mut self, input: Input) -> Option<Time> {
         let now = self.clock.now();
         let mut ready = self.member.step(now, input);
         self.shared.metrics.steps.inc();
+        if let Err(reason) = self.note_evidence(now, &ready) {
+            self.switch.stop(reason);
+            return None;
+        }
         if let Some(fatal) = ready.stop.take() {
             self.switch.stop(stop_for(fatal));
             return None;
@@ -102,10 +148,6 @@ impl Replica {
         for request in std::mem::take(&mut ready.serve_blocks) {
             self.serve_blocks(request);
         }
-        for evidence in ready.evidence.drain(..) {
-            self.shared.metrics.evidence.inc();
-            tracing::warn!(committee = %self.committee, ?evidence, "a member contradicted itself");
-        }
         for (from, reason) in ready.refused.drain(..) {
             self.shared.metrics.refused.inc();
             tracing::debug!(member = %from.member, committee = %from.committee, reason, "refused");
@@ -117,6 +159,20 @@ impl Replica {
         }
         // A wake-up that is due at once is one step later, not a busy loop in the same instant.
         wake_at.map(|at| at.max(now.after(Duration::from_micros(50))))
+    }
+
+    /// What convicts a member is on disk before anything else happens, also when it is ourselves.
+    fn note_evidence(&self, now: Time, ready: &Ready) -> Result<(), Stop> {
+        for evidence in &ready.evidence {
+            self.shared.metrics.evidence.inc();
+            self.evidence.note(now, evidence)?;
+        }
+        match &ready.stop {
+            Some(Fatal::Consensus(consensus::Fatal::SecondCopy { view })) => {
+                self.evidence.note_second_copy(now, *view)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn note(&self) {

@@ -130,12 +130,12 @@ impl Writer {
         let start = Instant::now();
         if !writes.is_empty() {
             let written = self.store.write(&writes, Durability::Synced);
-            written.map_err(|error| Stop::Storage(error.to_string()))?;
+            written.map_err(Stop::storage)?;
             observe(&self.metrics.log_sync, start.elapsed());
         }
         if recorded {
             let written = self.results.recv().map_err(|_| lost())?;
-            written.map_err(|error| Stop::Storage(format!("safety record: {error}")))?;
+            written.map_err(|error| Stop::storage(format!("safety record: {error}")))?;
         }
         let durable = Durable::synced(position.expect("a group has a first job"));
         for job in group {

@@ -9,29 +9,31 @@
 //!
 //! Everything that fails throws the [`StopSwitch`] with a named reason, and everybody ends.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::Genesis;
-use lockstep_ledger::{RocksStore, Store};
+use lockstep_ledger::Store;
 use lockstep_shard::{
-    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext, has_any_block,
-    has_block,
+    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext,
 };
 use lockstep_types::{
-    Blame, CommitteeId, Engine, K256Engine, Rejection, Verified, Verifier, self_test,
+    Blame, CommitteeId, Engine, K256Engine, Rejection, Signer, Verified, Verifier, self_test,
 };
 use tokio::runtime::Handle;
 
 use crate::answers::{Answers, client_room};
 use crate::clock::Clock;
 use crate::config::NodeConfig;
+use crate::disk::{Disk, Opening};
+use crate::evidence::Casebook;
 use crate::execution::{self, Execution};
 use crate::exit::{Stop, StopSwitch};
+use crate::held;
 use crate::home::{DataLock, Home};
+use crate::identity::Identity;
 use crate::inbox::{Inbox, Room, Urgency};
 use crate::metrics::Metrics;
 use crate::network::{
@@ -40,8 +42,8 @@ use crate::network::{
 use crate::replica::{Replica, stop_for};
 use crate::routes::{Seats, Sender, class, topic};
 use crate::rpc::{self, Server};
-use crate::safety_file::{SafetyFile, SafetyFileError, SafetyStart};
 use crate::shared::Shared;
+use crate::space::Space;
 use crate::storage::Storage;
 use crate::tap::Tap;
 use crate::verify::VerifyPool;
@@ -101,11 +103,21 @@ impl Validator {
         let keys = home.keys(genesis)?;
         let (committee, member) = home.seat(genesis, &keys)?;
         let seat = Peer { committee, member };
-        let lock = home.lock()?;
-        let disk = Disk::open(&home.committee_data(committee))?;
-        let name = genesis.validators(committee)[member.get()].name.clone();
-
         let switch = StopSwitch::default();
+        let lock = home.lock()?;
+        let disk = Disk::open(&Opening {
+            home,
+            identity: &Identity::new(genesis, committee, member, &keys.key.public_key()),
+            committee,
+            min_free_mib: config.storage.min_free_mib,
+            switch: &switch,
+        })?;
+        hold_on_second_copy(home, &switch);
+        let name = genesis.validators(committee)[member.get()].name.clone();
+        let space = disk.space;
+        space.watch(&name, &switch)?;
+        let evidence = Arc::new(disk.evidence);
+
         let inbox = Arc::new(Inbox::default());
         let clock = Arc::new(Clock::default());
         let seats = Arc::new(Seats::of(genesis, seat));
@@ -131,6 +143,7 @@ impl Validator {
             network: Arc::default(),
             metrics: Arc::default(),
             tap: tap(home, &config)?,
+            space: Arc::clone(&space),
             switch: switch.clone(),
         };
         let gate = intake.clone();
@@ -197,6 +210,8 @@ impl Validator {
             clock: Arc::clone(&clock),
             switch: switch.clone(),
             room: client_room(),
+            evidence: Arc::clone(&evidence),
+            space: Arc::clone(&space),
         });
         let server = serve(&config, answers)?;
         drop(runtime);
@@ -217,6 +232,12 @@ impl Validator {
             shared: Arc::clone(&shared),
             horizon,
             clock,
+            evidence: Casebook {
+                genesis: Arc::clone(genesis),
+                seat,
+                book: evidence,
+            },
+            space,
             switch: switch.clone(),
         };
         threads.push(switch.spawn(format!("main-{name}"), move || replica.run())?);
@@ -278,6 +299,17 @@ impl Validator {
     }
 }
 
+/// Leaves the reason for the next start, which is then refused.
+fn hold_on_second_copy(home: &Home, switch: &StopSwitch) {
+    let (home, thrown) = (home.clone(), switch.clone());
+    switch.on_stop(move || {
+        let reason = thrown.reason().expect("hooks run when it is thrown");
+        if let Err(error) = held::hold(&home, &reason) {
+            tracing::error!(%error, "the reason could not be written down");
+        }
+    });
+}
+
 /// Closes the network of a validator that could not be started after all, so that its ports are
 /// free and its peers see it gone.
 struct Started(Option<NetworkHandle>);
@@ -316,45 +348,6 @@ fn serve(config: &NodeConfig, answers: Arc<Answers>) -> Result<Server, Stop> {
         .map_err(|error| Stop::Config(format!("cannot serve RPC on {listen}: {error}")))
 }
 
-/// The files of a replica.
-struct Disk {
-    store: Arc<dyn Store>,
-    safety: SafetyFile,
-    start: SafetyStart,
-}
-
-impl Disk {
-    fn open(directory: &Path) -> Result<Self, Stop> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Stop::Storage(format!("{}: {error}", directory.display()))
-        };
-        std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
-        let store = RocksStore::open(&directory.join("db")).map_err(|error| failed(&error))?;
-        let store: Arc<dyn Store> = Arc::new(store);
-        // A log that cannot be read counts as one that ends too early.
-        let in_log = |end: &lockstep_consensus::LogEnd| {
-            has_block(store.as_ref(), end.height, &end.block).unwrap_or(false)
-        };
-        let (safety, start) =
-            SafetyFile::open(&directory.join("safety"), in_log).map_err(|error| match error {
-                SafetyFileError::Io(error) => failed(&error),
-                SafetyFileError::Wiped(wiped) => Stop::SecondCopy(wiped.to_string()),
-            })?;
-        // A member may have voted before it executed anything.
-        if start.created && has_any_block(store.as_ref()).map_err(stop_for)? {
-            return Err(Stop::SecondCopy(format!(
-                "{} holds a chain but no safety record",
-                directory.display()
-            )));
-        }
-        Ok(Disk {
-            store,
-            safety,
-            start,
-        })
-    }
-}
-
 /// The way from a socket to the replica: decode, check, hand over.
 #[derive(Clone)]
 struct Intake {
@@ -368,6 +361,7 @@ struct Intake {
     network: Arc<std::sync::OnceLock<NetworkHandle>>,
     metrics: Arc<std::sync::OnceLock<Arc<Metrics>>>,
     tap: Option<Arc<Tap>>,
+    space: Arc<Space>,
     switch: StopSwitch,
 }
 
@@ -449,6 +443,10 @@ impl Intake {
         bytes: &[u8],
         stream: Option<Class>,
     ) -> Result<Verified<Message>, Blame> {
+        // The replica stands still until there is room on disk; peers repeat what matters.
+        if self.space.is_low() {
+            return Err(Blame::Nobody);
+        }
         let message = Message::from_bytes(bytes).and_then(|message| {
             let expected = match (&message, stream) {
                 (Message::Batch(_), None) => true,
@@ -479,7 +477,7 @@ impl Intake {
             && let Err(error) = tap.keep(&message)
         {
             self.switch
-                .stop(Stop::Storage(format!("log.messages: {error}")));
+                .stop(Stop::storage(format!("log.messages: {error}")));
             return Err(Blame::Nobody);
         }
         if stale {

@@ -45,7 +45,12 @@ pub struct Executor {
 
 impl From<LedgerError> for Fatal {
     fn from(error: LedgerError) -> Self {
-        Fatal::Ledger(error.to_string())
+        match error {
+            LedgerError::Store(_) | LedgerError::Damaged(_) | LedgerError::Format { .. } => {
+                Fatal::Store(error.to_string())
+            }
+            _ => Fatal::Ledger(error.to_string()),
+        }
     }
 }
 

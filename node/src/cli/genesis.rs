@@ -19,7 +19,7 @@ use super::connect::read_genesis;
 use super::failure::Failure;
 use super::output::{Done, Output, table};
 use crate::config::{
-    LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, ThreadsSection,
+    LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, StorageSection, ThreadsSection,
 };
 use crate::exit::ExitCode;
 use crate::home::Home;
@@ -437,6 +437,7 @@ impl Export {
             },
             log: LogSection::default(),
             threads: ThreadsSection::default(),
+            storage: StorageSection::default(),
         };
         let home = directory.join(place.name);
         Home::at(&home)

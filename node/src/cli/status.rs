@@ -100,6 +100,15 @@ fn show(nodes: &[(String, String)], statuses: &[Result<Status, String>]) -> Done
     }
 }
 
+/// `runs`, or why not; and whether somebody was seen to misbehave.
+fn state(replica: &ReplicaStatus) -> String {
+    let state = replica.blocked.as_deref().unwrap_or("runs");
+    match replica.evidence {
+        0 => state.to_owned(),
+        cases => format!("{state}; {cases} cases of evidence (lockstep_evidence)"),
+    }
+}
+
 fn row(name: &str, replica: &ReplicaStatus) -> Vec<String> {
     vec![
         name.to_owned(),
@@ -112,6 +121,6 @@ fn row(name: &str, replica: &ReplicaStatus) -> Vec<String> {
         replica.record.to_string(),
         replica.pool.to_string(),
         replica.connected.to_string(),
-        replica.blocked.clone().unwrap_or_else(|| "runs".to_owned()),
+        state(replica),
     ]
 }

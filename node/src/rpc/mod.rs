@@ -16,8 +16,8 @@ use jsonrpsee::core::{
 };
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use lockstep_client::rpc::{
-    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_SUBMITTED, Proof, Record, ShardSupply,
-    Stage, Status, Submitted, method,
+    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_SUBMITTED, Misdeed, Proof, Record,
+    ShardSupply, Stage, Status, Submitted, method,
 };
 use lockstep_types::{AccountId, ShardId, TransactionId, WindowNumber};
 use tokio::sync::broadcast;
@@ -87,6 +87,8 @@ pub trait Backend: Send + Sync + 'static {
     fn supply(&self) -> impl Future<Output = Answer<ShardSupply>> + Send;
     /// Phases of barriers from a number on.
     fn barriers(&self, from: WindowNumber) -> Vec<BarrierPhases>;
+    /// Members seen to contradict themselves.
+    fn evidence(&self) -> Vec<Misdeed>;
     /// Executed blocks, as they come.
     fn blocks(&self) -> broadcast::Receiver<Arc<BlockSummary>>;
 }
@@ -170,6 +172,9 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
     module.register_method(method::BARRIERS, |params, backend, _| {
         let from: u64 = params.one()?;
         RpcResult::Ok(backend.barriers(WindowNumber::new(from)))
+    })?;
+    module.register_method(method::EVIDENCE, |_, backend, _| {
+        RpcResult::Ok(backend.evidence())
     })?;
     module.register_subscription(
         method::SUBSCRIBE_BLOCKS,
