@@ -1,7 +1,6 @@
 # The table of contents: every target is a line that a person could type.
 CARGO ?= cargo
 SEEDS ?= 500
-KILLS ?= 20
 
 .PHONY: help setup build demo test lint sim mutants soak bench docs clean
 
@@ -33,8 +32,9 @@ sim: ## SEEDS=N simulated networks with faults
 mutants: ## plants one bug after the other; somebody must notice each
 	$(CARGO) run --release --locked -q -p lockstep-sim --features mutants --bin mutants
 
-soak: setup ## KILLS=N kill -9 of validators under load
-	$(CARGO) test --release --locked -p lockstep-tests --test it -- kill --kills $(KILLS)
+soak: setup ## MINUTES=N of faults in real processes, or KILLS=N BLACKOUTS=N LEADERS=N; SEED=N repeats
+	$(CARGO) test --release --locked -p lockstep-tests --test it -- soak \
+		$(foreach what,MINUTES KILLS BLACKOUTS LEADERS SEED,$(if $($(what)),--$(shell echo $(what) | tr A-Z a-z) $($(what))))
 
 bench: setup ## micro-benchmarks
 	$(CARGO) bench --locked -p lockstep-bench

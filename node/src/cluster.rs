@@ -100,6 +100,8 @@ pub struct Place {
     pub member: MemberIndex,
     /// Where its RPC listens.
     pub rpc: SocketAddr,
+    /// Where it listens for other validators.
+    pub network: SocketAddr,
     /// Its directory.
     pub home: Home,
 }
@@ -137,7 +139,18 @@ impl Cluster {
     ///
     /// # Errors
     /// A shape that cannot be, a directory that cannot be written, a validator that cannot start.
-    pub fn start(mut spec: ClusterSpec) -> Result<Self, Stop> {
+    pub fn start(spec: ClusterSpec) -> Result<Self, Stop> {
+        let mut cluster = Self::prepare(spec)?;
+        cluster.start_all()?;
+        Ok(cluster)
+    }
+
+    /// Builds the genesis and writes all homes. No validator runs yet, so that a home can be
+    /// changed first, as its operator would.
+    ///
+    /// # Errors
+    /// A shape that cannot be, a directory that cannot be written.
+    pub fn prepare(mut spec: ClusterSpec) -> Result<Self, Stop> {
         if spec.network.time == Time::ZERO {
             spec.network.time = now();
         }
@@ -151,18 +164,27 @@ impl Cluster {
             let host = Host::start(runtime.handle().clone(), spec.verifiers)?;
             Some((host, runtime))
         };
-        let mut cluster = Cluster {
+        Ok(Cluster {
             spec,
             genesis: Arc::new(genesis),
             keys,
             running: places.iter().map(|_| Running::Down).collect(),
             places,
             host,
-        };
-        for index in 0..cluster.places.len() {
-            cluster.run(index)?;
+        })
+    }
+
+    /// Starts every validator that is down.
+    ///
+    /// # Errors
+    /// Why one cannot start.
+    pub fn start_all(&mut self) -> Result<(), Stop> {
+        for index in 0..self.places.len() {
+            if matches!(self.running[index], Running::Down) {
+                self.run(index)?;
+            }
         }
-        Ok(cluster)
+        Ok(())
     }
 
     /// Its genesis.
@@ -262,6 +284,15 @@ impl Cluster {
             Running::Inside(_) => Some(std::process::id()),
             Running::Process(child) => Some(child.id()),
             Running::Down => None,
+        }
+    }
+
+    /// The exit code of a validator's process that has ended by itself; none while it runs, and
+    /// for one that a signal ended.
+    pub fn exit_code(&mut self, index: usize) -> Option<i32> {
+        match &mut self.running[index] {
+            Running::Process(child) => child.try_wait().ok().flatten()?.code(),
+            Running::Inside(_) | Running::Down => None,
         }
     }
 
@@ -417,6 +448,7 @@ fn write_homes(
             committee: *committee,
             member: *member,
             rpc: local(*rpc_port),
+            network: addresses[name],
             home,
         });
     }

@@ -118,12 +118,20 @@ impl Home {
         fs::create_dir_all(self.data())?;
         fs::set_permissions(self.root.join("keys"), fs::Permissions::from_mode(0o700))?;
         fs::write(self.genesis_file(), genesis.to_json())?;
-        fs::write(self.config_file(), config.to_toml())?;
+        self.write_config(config)?;
         let chain = genesis.hash().to_string();
         let validator = hex::encode(keys.key.to_bytes());
         write_key(&self.validator_key_file(), "validator", &chain, validator)?;
         let network = hex::encode(keys.network_seed);
         write_key(&self.network_key_file(), "network", &chain, network)
+    }
+
+    /// Writes the configuration anew.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write_config(&self, config: &NodeConfig) -> io::Result<()> {
+        fs::write(self.config_file(), config.to_toml())
     }
 
     /// Reads the configuration.

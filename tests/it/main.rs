@@ -1,67 +1,77 @@
 //! Process tests: whole networks of real validators, with real sockets and real disks, driven and
 //! judged from outside.
 //!
-//! `cargo test -p lockstep-tests --test it -- [NAME ...] [--kills N]` runs those whose name
-//! contains one of the words; `--kills` sets how often the kill loops kill.
+//! `cargo test -p lockstep-tests --test it -- [NAME ...]` runs those whose name contains one of
+//! the words. `... --test it -- soak` mixes all faults for as long as it is told; see [`soak`].
 
-mod journal;
+mod history;
 mod load;
+mod mesh;
 mod network;
+mod pulse;
+mod run;
+mod session;
+mod tally;
 
 mod kills;
+mod lines;
+mod pauses;
+mod scenarios;
+mod soak;
 mod transfers;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Kills of one validator and of all in an ordinary run; a soak asks for more.
-const KILLS: u32 = 5;
+type Test = fn() -> anyhow::Result<()>;
 
-/// What a test is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Options {
-    pub(crate) kills: u32,
-}
-
-type Test = fn(Options) -> anyhow::Result<()>;
-
-const TESTS: [(&str, Test); 3] = [
+const TESTS: [(&str, Test); 6] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
     ),
-    ("killed_validators_come_back", kills::of_one),
-    ("a_killed_network_comes_back", kills::of_all),
+    (
+        "killed_validators_come_back",
+        scenarios::killed_validators_come_back,
+    ),
+    (
+        "a_killed_network_comes_back",
+        scenarios::a_killed_network_comes_back,
+    ),
+    (
+        "leaders_killed_in_a_barrier_are_replaced",
+        scenarios::leaders_killed_in_a_barrier_are_replaced,
+    ),
+    (
+        "paused_validators_catch_up",
+        scenarios::paused_validators_catch_up,
+    ),
+    ("broken_lines_heal", scenarios::broken_lines_heal),
 ];
 
 fn main() -> ExitCode {
     if let Some(code) = lockstep_node::cluster::run_if_child() {
         return code;
     }
-    let mut options = Options { kills: KILLS };
-    let mut words = Vec::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--kills" => match arguments.next().and_then(|number| number.parse().ok()) {
-                Some(kills) => options.kills = kills,
-                None => {
-                    eprintln!("--kills takes a number");
-                    return ExitCode::from(2);
-                }
-            },
-            // What the test runner passes to every test binary.
-            flag if flag.starts_with('-') => {}
-            word => words.push(word.to_owned()),
-        }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == "soak") {
+        return match soak::Plan::parse(&arguments[1..]) {
+            Ok(plan) => soak::run(plan),
+            Err(problem) => {
+                eprintln!("{problem}");
+                ExitCode::from(2)
+            }
+        };
     }
+    // Flags are what the test runner passes to every test binary.
+    let words: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
     let (mut passed, mut failed) = (0, 0);
     for (name, test) in TESTS {
         if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
         let started = Instant::now();
-        let result = test(options);
+        let result = test();
         let took = started.elapsed().as_secs_f32();
         match result {
             Ok(()) => {
@@ -70,7 +80,7 @@ fn main() -> ExitCode {
             }
             Err(error) => {
                 failed += 1;
-                println!("test {name} ... FAILED ({took:.1} s)\n{error:?}");
+                println!("test {name} ... FAILED ({took:.1} s)\n{error:#}");
             }
         }
     }

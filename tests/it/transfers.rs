@@ -4,37 +4,34 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::Options;
 use crate::load::Load;
-use crate::network::Network;
+use crate::network::{Form, Network};
 
 const ACCOUNTS: u32 = 50;
 const EACH: u64 = 20;
 
-pub(crate) fn end_final_exactly_once(_: Options) -> anyhow::Result<()> {
-    let mut network = Network::start(false, ACCOUNTS)?;
+pub(crate) fn end_final_exactly_once() -> anyhow::Result<()> {
+    let mut network = Network::start(Form::Inside, ACCOUNTS)?;
     let mut load = Load::start(&network, EACH)?;
     network.check_supply()?;
     load.finish(&network, Duration::from_secs(120))?;
     let sent = ACCOUNTS as usize * EACH as usize;
+    network.settle()?;
+    let verdict = load.history.judge(&network)?;
+    verdict.check()?;
     ensure!(
-        load.journal.len() == sent,
-        "{} of {sent} acknowledged",
-        load.journal.len()
+        verdict.acknowledged == sent && verdict.credited * 2 == sent,
+        "{} of {sent} acknowledged, every other crosses: {}",
+        verdict.acknowledged,
+        verdict.credited
     );
-    let credited = load.journal.check_credits(&network)?;
-    ensure!(
-        credited * 2 == sent,
-        "every other transfer crosses: {credited} of {sent}"
-    );
-    load.journal.check(&network)?;
-    network.check_supply()?;
-    let barriers = network.check_barriers()?;
     network.cluster.stop();
-    let statements = network.check_statements()?;
+    let (statements, contradictions) = network.statements()?;
+    ensure!(contradictions.is_empty(), "{contradictions:?}");
     println!(
-        "  {sent} transfers, {credited} across shards, supply exact at {barriers} barriers, \
-         {statements} statements without contradiction"
+        "  {sent} transfers, {} across shards, {} refused, {} reads, {statements} statements \
+         without contradiction",
+        verdict.credited, verdict.refused, verdict.reads
     );
     Ok(())
 }

@@ -1,0 +1,71 @@
+//! The short form of every fault, each on a network of its own.
+
+use std::time::Duration;
+
+use lockstep_types::CommitteeId;
+
+use crate::run::Run;
+use crate::{kills, lines, pauses};
+
+/// Any will do; a soak draws its own.
+const SEED: u64 = 7;
+
+pub(crate) fn killed_validators_come_back() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    for _ in 0..3 {
+        kills::one_and_its_vote(&mut run)?;
+    }
+    for _ in 0..4 {
+        kills::one(&mut run)?;
+        run.sleep(200, 1_000);
+    }
+    kills::one_of_each(&mut run)?;
+    run.pass()
+}
+
+pub(crate) fn a_killed_network_comes_back() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    for _ in 0..3 {
+        run.sleep(500, 1_500);
+        kills::all(&mut run)?;
+    }
+    run.pass()
+}
+
+pub(crate) fn leaders_killed_in_a_barrier_are_replaced() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    let shards = run.shards();
+    for of in [
+        CommitteeId::Beacon,
+        shards[0],
+        CommitteeId::Beacon,
+        shards[1],
+    ] {
+        kills::leader_in_a_barrier(&mut run, of)?;
+    }
+    run.pass()
+}
+
+pub(crate) fn paused_validators_catch_up() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    let pause = Duration::from_secs(2);
+    pauses::leader(&mut run, pause)?;
+    pauses::follower(&mut run, pause)?;
+    pauses::beacon_leader(&mut run, pause)?;
+    run.pass()
+}
+
+pub(crate) fn broken_lines_heal() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    let shards = run.shards();
+    let time = Duration::from_secs(3);
+    lines::split(&mut run, shards[0], time)?;
+    lines::split(&mut run, CommitteeId::Beacon, time)?;
+    lines::refused(&mut run, shards[1], time)?;
+    lines::halves(&mut run, time)?;
+    lines::mute(&mut run, time)?;
+    lines::deaf(&mut run, time)?;
+    lines::slow(&mut run, time)?;
+    lines::trickle(&mut run, time)?;
+    run.pass()
+}
