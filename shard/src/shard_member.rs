@@ -69,6 +69,8 @@ pub struct ShardMember {
     /// repeats one.
     sequence: u64,
     position: LogPosition,
+    /// Batches whose writes are under way, and what must be synced for each.
+    unsynced: BTreeMap<BatchDigest, LogPosition>,
     /// Committed blocks that the executor has not been given, in order.
     waiting: VecDeque<CommittedBlock>,
     /// Digests that committed headers name and execution has not reached.
@@ -162,6 +164,7 @@ impl ShardMember {
             replica,
             sequence: 0,
             position: found.log_end,
+            unsynced: BTreeMap::new(),
             waiting: VecDeque::new(),
             claims: BTreeMap::new(),
             checkpoints,
@@ -192,7 +195,10 @@ impl ShardMember {
     fn on_input(&mut self, now: Time, input: Input, ready: &mut Ready) -> consensus::Input {
         match input {
             Input::Tick => {}
-            Input::Synced(durable) => return consensus::Input::Synced(durable),
+            Input::Synced(durable) => {
+                self.unsynced.retain(|_, at| !durable.covers(*at));
+                return consensus::Input::Synced(durable);
+            }
             Input::Connected { peer } if peer.committee == CommitteeId::Shard(self.shard) => {
                 return consensus::Input::Connected { peer: peer.member };
             }
@@ -238,7 +244,7 @@ impl ShardMember {
         let digest = batch.digest();
         let wanted = self.asked.contains_key(&Want::Batch(digest));
         match self.chain().batches.insert(batch.clone(), wanted) {
-            Ok(()) => self.log(ready, write_batch(&batch)),
+            Ok(()) => self.log_batch(&batch, ready),
             Err(crate::batch_pool::NotKept::Known) => {}
             Err(reason) => ready.refuse(from, reason),
         }
@@ -417,7 +423,7 @@ impl ShardMember {
                 self.chain().returned.push(batch);
                 break;
             }
-            self.log(ready, write_batch(&batch));
+            self.log_batch(&batch, ready);
             let message = Message::Batch(batch);
             ready.prompt.push(Outbound {
                 to: Destination::Gossip,
@@ -482,12 +488,18 @@ impl ShardMember {
         self.waiting.push_back(block);
     }
 
-    /// Gives the executor every committed block whose bodies are here, in order.
+    /// Gives the executor every committed block whose bodies are here, in order. Its batches are
+    /// synced by then: the state, which is written behind, must never be on disk without them (the
+    /// rest of the block is written with the state once more).
     fn hand_over(&mut self, ready: &mut Ready) {
         while let Some(block) = self.waiting.front() {
             let Some(block) = self.assemble(block.clone()) else {
                 return;
             };
+            let mut digests = block.batches.iter().map(|batch| batch.digest());
+            if digests.any(|digest| self.unsynced.contains_key(&digest)) {
+                return;
+            }
             for batch in &block.batches {
                 self.chain().batches.on_executing(&batch.digest());
             }
@@ -686,6 +698,11 @@ impl ShardMember {
 
     fn chain(&mut self) -> &mut ShardChain {
         self.replica.application_mut()
+    }
+
+    fn log_batch(&mut self, batch: &Batch, ready: &mut Ready) {
+        self.log(ready, write_batch(batch));
+        self.unsynced.insert(batch.digest(), self.position);
     }
 
     fn log(&mut self, ready: &mut Ready, write: Write) {

@@ -70,6 +70,7 @@ impl World {
             timers: self.timers,
         };
         let peer = this.peer;
+        self.checkers.on_start(&peer, this.disk.store());
         let record = this.disk.record().cloned();
         let member = match Member::recover(setup, this.disk.store(), record) {
             Ok(member) => member,

@@ -2,6 +2,7 @@
 //! step, every message and every executed block. Byzantine members are seen and never judged.
 
 mod agreement;
+mod bodies;
 mod commit;
 mod exactly_once;
 mod statements;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use lockstep_consensus as consensus;
 use lockstep_genesis::Genesis;
-use lockstep_ledger::Ledger;
+use lockstep_ledger::{Ledger, Store};
 use lockstep_shard::{ExecutedBlock, Fatal, Message, Peer, Ready};
 use lockstep_types::{
     Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
@@ -163,6 +164,14 @@ impl Checkers {
         self.note(result);
         let result = self.exactly_once.on_ledger(peer, ledger);
         self.note(result);
+    }
+
+    /// A member is about to start from this disk.
+    pub(crate) fn on_start(&mut self, peer: &Peer, store: &dyn Store) {
+        if self.is_correct(peer) && peer.committee.shard().is_some() {
+            let result = bodies::check(peer, store);
+            self.note(result);
+        }
     }
 
     pub(crate) fn on_rejected(&mut self, from: &Peer, rejection: &Rejection) {
