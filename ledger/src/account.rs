@@ -60,12 +60,20 @@ impl Holding {
         }
     }
 
-    /// The bytes on disk, which are also what the effects digest covers.
-    pub(crate) fn record(&self) -> Vec<u8> {
+    /// The bytes on disk, which are also what the effects digest covers, when `window` is open. A
+    /// count of an earlier window means nothing any more and is left out, so that a replica that
+    /// has its accounts from a snapshot comes to the same bytes.
+    pub(crate) fn record(&self, window: WindowNumber) -> Vec<u8> {
+        let executed = self.executed_in(window);
+        let counted = if executed == 0 {
+            WindowNumber::ZERO
+        } else {
+            window
+        };
         (
             &*self.account,
-            self.window,
-            parity_scale_codec::Compact(self.executed),
+            counted,
+            parity_scale_codec::Compact(executed),
         )
             .encode()
     }

@@ -53,7 +53,7 @@ impl Ledger {
         let touched = self.accounts.take_touched();
         Compact(touched.len() as u64).encode_to(&mut hasher);
         for (id, slot) in touched {
-            let record = self.accounts.get(slot).record();
+            let record = self.accounts.get(slot).record(window);
             hasher = hasher.bytes(id.as_bytes()).bytes(&record);
             let write = Write::put(Column::Accounts, *id.as_bytes(), record);
             journal.writes.push(write);

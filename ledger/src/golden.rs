@@ -69,13 +69,13 @@ fn encodings_are_what_they_were() {
 /// Written field by field and read as a record: the two must fit.
 fn holding(random: &mut Random) -> Vec<u8> {
     let holding: Holding = random.make();
-    let bytes = holding.record();
+    let bytes = holding.record(holding.window);
     let read = HoldingRecord::decode_all(&mut &bytes[..]).map(Holding::from);
     let read = read.unwrap();
     assert_eq!(read.account, holding.account);
     assert_eq!(
-        (read.window, read.executed),
-        (holding.window, holding.executed)
+        read.executed_in(holding.window),
+        holding.executed_in(holding.window)
     );
     bytes
 }

@@ -93,7 +93,7 @@ impl Ledger {
         ledger
     }
 
-    fn unallocated(config: LedgerConfig) -> Self {
+    pub(crate) fn unallocated(config: LedgerConfig) -> Self {
         assert!(config.shards > 0, "there is at least one shard");
         assert!(
             config.shard.get() < config.shards,

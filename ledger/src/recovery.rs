@@ -1,7 +1,7 @@
 //! From the store back to a ledger. The state on disk is genesis plus every write since, so
 //! accounts that no block has touched come from genesis again.
 
-use lockstep_types::{AccountId, AssetId, codec};
+use lockstep_types::{AccountId, AssetId, ShardId, codec};
 use parity_scale_codec::DecodeAll;
 
 use crate::account::{Holding, HoldingRecord};
@@ -47,7 +47,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn load_accounts(&mut self, store: &dyn Store) -> Result<(), LedgerError> {
+    pub(crate) fn load_accounts(&mut self, store: &dyn Store) -> Result<(), LedgerError> {
         scan(store, Column::Accounts, &[], |key, value| {
             let id = key
                 .try_into()
@@ -60,15 +60,27 @@ impl Ledger {
     }
 
     fn load_peers(&mut self, store: &dyn Store) -> Result<(), LedgerError> {
-        let mut counts = Vec::new();
+        let mut records = Vec::new();
         scan(store, Column::Meta, &[schema::PEER], |key, value| {
             let shard = schema::shard_of(key).ok_or(LedgerError::Damaged("a peer's key"))?;
-            let record: PeerRecord = own(value, "a peer")?;
+            records.push((shard, own(value, "a peer")?));
+            Ok(())
+        })?;
+        self.restore_peers(records, store)
+    }
+
+    /// Puts the peers in as these records have them, with their entries from the store.
+    pub(crate) fn restore_peers(
+        &mut self,
+        records: Vec<(ShardId, PeerRecord)>,
+        store: &dyn Store,
+    ) -> Result<(), LedgerError> {
+        let mut counts = Vec::new();
+        for (shard, record) in records {
             counts.push((shard, record.sent_count));
             let (outbox, inbox) = record.restore().ok_or(LedgerError::Damaged("a peer"))?;
             self.peers.insert(shard, Peer { outbox, inbox });
-            Ok(())
-        })?;
+        }
         scan(store, Column::Meta, &[schema::ENTRY], |key, value| {
             let damaged = LedgerError::Damaged("an outbox entry");
             let shard = schema::shard_of(key).ok_or(damaged.clone())?;

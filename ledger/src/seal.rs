@@ -1,12 +1,18 @@
 //! Seals: what a shard's checkpoint says about its ledger. Executing a seal fixes everything but
 //! the state root; that comes from jobs that may run elsewhere while later blocks execute.
 
-use lockstep_types::{AccountId, Digest, EffectsDigest, Height, MerkleRoot, WindowNumber, hash};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_types::{
+    AccountId, Digest, EffectsDigest, Height, MerkleRoot, ShardId, WindowNumber, hash,
+};
 use parity_scale_codec::{Decode, Encode};
 
 use crate::inbox::{INBOX, InboxLeaf};
+use crate::ledger::Peer;
 use crate::merkle::{ProofError, Trie, TrieDone, TrieJob, Walk};
-use crate::outbox::SealedOutbox;
+use crate::outbox::{OutboxLeaf, SealedOutbox};
 use crate::store::schema::{self, PeerRecord};
 use crate::{Account, Column, Flow, FlowAmount, Ledger, Supply, Write};
 
@@ -49,16 +55,35 @@ pub struct PendingSeal {
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     seal: Seal,
-    meta: Digest,
+    state: SealedPeers,
     jobs: usize,
+}
+
+/// What a seal fixed besides accounts and supply. The copy holds what is on its way to other
+/// shards, which is bounded by the cap per pair.
+#[derive(Clone, Debug)]
+pub(crate) struct SealedPeers {
+    pub(crate) recorded: Option<WindowNumber>,
+    pub(crate) peers: Arc<BTreeMap<ShardId, Peer>>,
+}
+
+impl SealedPeers {
+    /// The peers as the state root covers them.
+    pub(crate) fn records(&self) -> Vec<(ShardId, PeerRecord)> {
+        let peers = self.peers.iter();
+        peers
+            .map(|(peer, state)| (*peer, PeerRecord::of(&state.outbox, &state.inbox)))
+            .collect()
+    }
 }
 
 /// A seal whose state can be read with proofs.
 #[derive(Debug)]
 pub(crate) struct Committed {
-    trie: Trie,
+    pub(crate) trie: Trie,
     supply: Digest,
     meta: Digest,
+    pub(crate) state: SealedPeers,
     pub(crate) seal: Seal,
 }
 
@@ -107,12 +132,20 @@ impl AccountProof {
     }
 }
 
-fn state_root_of(accounts: &Digest, supply: &Digest, meta: &Digest) -> MerkleRoot {
+pub(crate) fn state_root_of(accounts: &Digest, supply: &Digest, meta: &Digest) -> MerkleRoot {
     MerkleRoot::new(hash("lockstep/state", &(accounts, supply, meta)))
 }
 
-fn supply_digest(supply: &[Supply]) -> Digest {
+pub(crate) fn supply_digest(supply: &[Supply]) -> Digest {
     hash("lockstep/supply", &supply)
+}
+
+/// Hash of the state besides accounts and supply: every peer's inbox and outbox.
+pub(crate) fn meta_digest(
+    recorded: Option<WindowNumber>,
+    peers: &[(ShardId, PeerRecord)],
+) -> Digest {
+    hash("lockstep/meta", &(recorded, peers))
 }
 
 impl Ledger {
@@ -148,7 +181,10 @@ impl Ledger {
                 supply: self.supply(),
                 flows: self.flows(),
             },
-            meta: self.meta_digest(),
+            state: SealedPeers {
+                recorded: self.recorded,
+                peers: Arc::new(self.peers.clone()),
+            },
             jobs: jobs.len(),
         });
         PendingSeal { window, jobs }
@@ -163,17 +199,19 @@ impl Ledger {
     pub fn finish_seal(&mut self, done: Vec<TrieDone>) -> (Seal, Vec<Write>) {
         let Unfinished {
             mut seal,
-            meta,
+            state,
             jobs,
         } = self.unfinished.take().expect("a seal is pending");
         assert_eq!(done.len(), jobs, "one result per job");
         self.trie = self.trie.join(done);
         let supply = supply_digest(&seal.supply);
+        let meta = meta_digest(state.recorded, &state.records());
         seal.state_root = state_root_of(&self.trie.root(), &supply, &meta);
         let committed = Committed {
             trie: self.trie.clone(),
             supply,
             meta,
+            state,
             seal: seal.clone(),
         };
         if self.recorded.is_some_and(|recorded| recorded > seal.window) {
@@ -187,11 +225,7 @@ impl Ledger {
 
     /// Remembers the outbox as it stands; returns its root.
     fn seal_outbox(&mut self, window: WindowNumber, writes: &mut Vec<Write>) -> MerkleRoot {
-        let sending = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.outbox.count() > 0);
-        let leaves: Vec<_> = sending.map(|(to, peer)| peer.outbox.leaf(*to)).collect();
+        let leaves = outbox_leaves(&self.peers);
         let key = schema::window_key(schema::SEALED_OUTBOX, window);
         writes.push(Write::put(Column::Meta, key, leaves.encode()));
         let sealed = SealedOutbox::new(window, leaves);
@@ -244,16 +278,6 @@ impl Ledger {
             .collect()
     }
 
-    /// Hash of the state besides accounts and supply: every peer's inbox and outbox.
-    fn meta_digest(&self) -> Digest {
-        let peers: Vec<_> = self
-            .peers
-            .iter()
-            .map(|(peer, state)| (*peer, PeerRecord::of(&state.outbox, &state.inbox)))
-            .collect();
-        hash("lockstep/meta", &(self.recorded, peers))
-    }
-
     /// A seal of ours that is still remembered.
     pub fn seal(&self, choice: SealChoice) -> Option<&Seal> {
         self.committed(choice).map(|committed| &committed.seal)
@@ -271,13 +295,19 @@ impl Ledger {
         })
     }
 
-    fn committed(&self, choice: SealChoice) -> Option<&Committed> {
+    pub(crate) fn committed(&self, choice: SealChoice) -> Option<&Committed> {
         match choice {
             SealChoice::Newest => self.committed.values().next_back(),
             SealChoice::Recorded => self.committed.get(&self.recorded?),
             SealChoice::Window(window) => self.committed.get(&window),
         }
     }
+}
+
+/// One leaf for every shard that anything was ever sent to, ascending.
+pub(crate) fn outbox_leaves(peers: &BTreeMap<ShardId, Peer>) -> Vec<OutboxLeaf> {
+    let sending = peers.iter().filter(|(_, peer)| peer.outbox.count() > 0);
+    sending.map(|(to, peer)| peer.outbox.leaf(*to)).collect()
 }
 
 fn flow_amounts(sent: &crate::Amounts, received: &crate::Amounts) -> Vec<FlowAmount> {

@@ -58,7 +58,7 @@ pub(crate) fn branch_hash(depth: u8, left: &Digest, right: &Digest) -> Digest {
 }
 
 #[derive(Debug)]
-enum Node {
+pub(super) enum Node {
     Leaf {
         key: AccountId,
         account: Arc<Account>,
@@ -94,7 +94,7 @@ impl Node {
         })
     }
 
-    fn hash(&self) -> &Digest {
+    pub(super) fn hash(&self) -> &Digest {
         match self {
             Node::Leaf { hash, .. } | Node::Branch { hash, .. } => hash,
         }
@@ -165,7 +165,7 @@ fn merge(old: Option<&Arc<Node>>, changes: &[Change]) -> Arc<Node> {
 #[derive(Clone, Debug, Default)]
 pub struct Trie {
     parts: [Option<Arc<Node>>; PARTS],
-    top: Option<Arc<Node>>,
+    pub(super) top: Option<Arc<Node>>,
 }
 
 /// The update of one part. Pure: it may run anywhere, in any order.

@@ -10,3 +10,4 @@ mod proofs;
 #[path = "../model/random.rs"]
 mod random;
 mod recovery;
+mod snapshot;
