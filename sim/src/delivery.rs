@@ -10,7 +10,7 @@ use lockstep_shard::{Archive, Destination, Input, Message, Outbound, Peer, Ready
 use lockstep_types::Verified;
 
 use crate::World;
-use crate::byzantine::{Behaviour, Seat};
+use crate::byzantine::{Liar, Parcel, Place, Post};
 use crate::event::Event;
 use crate::trace::{self, Summary};
 
@@ -39,7 +39,7 @@ impl World {
         if let Message::Consensus(inner) = &**message
             && inner.is_stale(&running.member.horizon())
         {
-            return;
+            return self.checkers.on_stale(&from);
         }
         let kind = message.kind();
         let digest = self.digest.take().expect("put back below");
@@ -48,8 +48,8 @@ impl World {
             node,
             format_args!("<- {:<10} {}", trace::Name(&from), Summary(&message)),
         );
-        if let Some(behaviour) = &mut self.nodes[node].behaviour {
-            behaviour.hear(&message);
+        if self.nodes[node].liar.is_some() {
+            self.let_lie(node, |liar, place| liar.hear(place, from, &message));
         }
         self.checkers.on_accepted(&self.nodes[node].peer, &message);
         let message = Rc::unwrap_or_clone(message);
@@ -100,10 +100,13 @@ impl World {
 
     pub(crate) fn send(&mut self, node: usize, messages: Vec<Outbound>) {
         let from = self.nodes[node].peer;
-        if let Some(mut behaviour) = self.nodes[node].behaviour.take() {
-            self.lie(node, &mut *behaviour, messages);
-            self.nodes[node].behaviour = Some(behaviour);
-            return;
+        if self.nodes[node].liar.is_some() {
+            let mut honest = Vec::new();
+            for Outbound { to, message } in messages {
+                let receivers = self.receivers(&from, to).into_iter();
+                honest.extend(receivers.map(|receiver| (receiver, message.clone())));
+            }
+            return self.let_lie(node, |liar, place| liar.send(place, honest));
         }
         for Outbound { to, message } in messages {
             self.checkers.on_sent(&from, &message);
@@ -111,28 +114,37 @@ impl World {
         }
     }
 
-    pub(crate) fn lie(
-        &mut self,
-        node: usize,
-        behaviour: &mut dyn Behaviour,
-        messages: Vec<Outbound>,
-    ) {
-        let from = self.nodes[node].peer;
-        let mut honest = Vec::new();
-        for Outbound { to, message } in messages {
-            let receivers = self.receivers(&from, to).into_iter();
-            honest.extend(receivers.map(|receiver| (receiver, message.clone())));
-        }
-        let mut seat = Seat {
+    /// Lets a liar hear or say something, and puts what it makes of it on the links.
+    fn let_lie(&mut self, node: usize, act: impl FnOnce(&mut Liar, Place<'_>) -> Post) {
+        let mut liar = self.nodes[node].liar.take().expect("asked of liars only");
+        let this = &self.nodes[node];
+        let from = this.peer;
+        let running = this.running.as_ref();
+        let place = Place {
             genesis: &self.chain.genesis,
             peer: from,
-            signer: &self.nodes[node].signer,
+            signer: &this.signer,
+            now: self.now,
+            executor: running.and_then(|running| running.executor.as_ref()),
             random: &mut self.whims,
         };
-        for (to, message) in behaviour.send(&mut seat, honest) {
-            self.checkers.on_sent(&from, &message);
-            self.transmit(from, &[to], message);
+        let post = act(&mut liar, place);
+        self.nodes[node].liar = Some(liar);
+        self.checkers.on_lied(&from, &post);
+        for (to, parcel, _) in post.parcels {
+            match parcel {
+                Parcel::Message(message) => self.post(from, to, message),
+                Parcel::Bytes(bytes) => match Message::from_bytes(&bytes) {
+                    Ok(message) => self.post(from, to, message),
+                    Err(rejection) => self.checkers.on_rejected(&from, &rejection),
+                },
+            }
         }
+    }
+
+    fn post(&mut self, from: Peer, to: Peer, message: Message) {
+        self.checkers.on_sent(&from, &message);
+        self.transmit(from, &[to], message);
     }
 
     /// Puts a message on the links. It is checked once, for all receivers, which are of one

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use lockstep_genesis::Genesis;
 use lockstep_shard::Peer;
-use lockstep_types::CommitteeId;
 
 use crate::byzantine::Kind;
 use crate::network::{Cut, Links};
@@ -52,7 +51,7 @@ pub struct Faults {
     pub slowest_sync: Duration,
     /// Clocks are wrong by at most so much, and jump.
     pub skew: Duration,
-    /// Who lies, and how: at most one member of a committee.
+    /// Who lies, and how: at most f members of a committee.
     pub liars: BTreeMap<Peer, Kind>,
 }
 
@@ -105,19 +104,7 @@ impl Faults {
         if random.chance(250) {
             faults.skew = random.duration(ms(1), ms(900));
         }
-        for committee in genesis.committees() {
-            if !random.chance(350) {
-                continue;
-            }
-            let members: Vec<_> = genesis.committee(committee).indices().collect();
-            let member = *random.pick(&members);
-            let kind = *random.pick(&Kind::ALL);
-            let kind = match committee {
-                CommitteeId::Shard(_) if kind == Kind::Forger => Kind::Equivocator,
-                _ => kind,
-            };
-            faults.liars.insert(Peer { committee, member }, kind);
-        }
+        faults.liars = Kind::draw(random, genesis);
         faults
     }
 
@@ -126,7 +113,7 @@ impl Faults {
         world.network_mut().set_links(self.links);
         world.set_crash_points(self.crash_points);
         for (peer, kind) in &self.liars {
-            world.corrupt(peer, kind.behaviour());
+            world.corrupt(peer, *kind);
         }
         let peers: Vec<Peer> = world.peers().collect();
         for peer in &peers {

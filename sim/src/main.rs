@@ -120,6 +120,9 @@ fn report(arguments: &Arguments, seed: u64, result: &Result<Outcome, String>, su
                     outcome.digest,
                     outcome.faults
                 );
+                for (peer, lies) in &outcome.lies {
+                    println!("    {} {lies}", lockstep_sim::trace::Name(peer));
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use lockstep_shard::{Executor, Member, Peer, Ready};
 use lockstep_types::{KeyedSigner, Time};
 
 use crate::Random;
-use crate::byzantine::Behaviour;
+use crate::byzantine::Liar;
 use crate::disk::Disk;
 
 /// A seat of the world.
@@ -24,7 +24,7 @@ pub(crate) struct Node {
     /// The process stands still until then; its connections stay up.
     pub(crate) paused_until: Time,
     /// What it does with the messages of its replica, when it is Byzantine.
-    pub(crate) behaviour: Option<Box<dyn Behaviour>>,
+    pub(crate) liar: Option<Box<Liar>>,
     /// How long its disk takes for a sync, at least and at most.
     pub(crate) sync: (Duration, Duration),
 }

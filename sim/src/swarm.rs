@@ -13,6 +13,7 @@ use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::Peer;
 use lockstep_types::{CommitteeId, Digest, Height, MemberIndex, ShardId, Time};
 
+use crate::byzantine::Lies;
 use crate::checker::ExactlyOnce;
 use crate::faults::{CALM, Faults, SYNC};
 use crate::trace;
@@ -81,6 +82,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Transactions executed.
     pub executed: usize,
+    /// The faulty members, and what became of their lies.
+    pub lies: BTreeMap<Peer, Lies>,
     /// The digest of all events.
     pub digest: Digest,
 }
@@ -143,6 +146,7 @@ impl Run {
             simulated: now.since(start),
             steps: world.steps(),
             executed: world.checkers.exactly_once.executed(),
+            lies: world.checkers.lies().clone(),
             digest: world.event_digest(),
         }
     }

@@ -19,7 +19,7 @@ use lockstep_types::{
     WindowNumber,
 };
 
-use crate::byzantine::Behaviour;
+use crate::byzantine::{Kind, Liar};
 use crate::checker::Checkers;
 use crate::disk::Disk;
 use crate::event::{Agenda, Event};
@@ -154,7 +154,7 @@ impl World {
                     life: 0,
                     skew: 0,
                     paused_until: Time::ZERO,
-                    behaviour: None,
+                    liar: None,
                     sync: (sync, sync),
                 });
             }
@@ -238,10 +238,10 @@ impl World {
     }
 
     /// Makes a member lie. It is excused from the checkers.
-    pub fn corrupt(&mut self, peer: &Peer, behaviour: Box<dyn Behaviour>) {
+    pub fn corrupt(&mut self, peer: &Peer, kind: Kind) {
         let node = self.seats[peer];
-        self.tell(node, format_args!("is a liar: {}", behaviour.name()));
-        self.nodes[node].behaviour = Some(behaviour);
+        self.tell(node, format_args!("is a liar: {}", kind.name()));
+        self.nodes[node].liar = Some(Box::new(Liar::new(kind, &mut self.whims)));
         self.checkers.excuse(*peer);
     }
 

@@ -3,101 +3,56 @@
 
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus};
-use lockstep_shard::{BeaconChain, CertifiedRecord, Message, Peer};
-use lockstep_types::{Block, CommitProof, CommitteeId, Header, QuorumCertificate};
+use lockstep_shard::{BeaconChain, CertifiedRecord, Message};
+use lockstep_types::{CommitProof, Header, QuorumCertificate};
 
 use super::{Behaviour, Seat};
 
-/// Blocks remembered.
-const REMEMBERED: usize = 8;
-
 /// See the module.
 #[derive(Default)]
-pub struct Forger {
-    blocks: Vec<Block>,
-    certified: Option<(Block, QuorumCertificate)>,
-}
+pub(super) struct Forger;
 
-impl Forger {
-    fn forge(&self, seat: &mut Seat<'_>) -> Option<(Peer, Message)> {
-        let (block, qc) = self.certified.as_ref()?;
-        let record = BeaconChain::record_in(block)?;
-        let header = block.header().clone();
-        let child = Header {
-            view: header.view.next(),
-            height: header.height.next(),
-            parent: block.id(),
-            parent_view: header.view,
-            time: header.time.next(),
-            ..header.clone()
-        };
-        let mut child_qc = qc.clone();
-        if seat.random.chance(500) {
-            child_qc.block = child.id();
-            child_qc.view = child.view;
-        }
-        let proof = CommitProof {
-            headers: vec![header],
-            qc: qc.clone(),
-            child,
-            child_qc,
-        };
-        let shards: Vec<CommitteeId> = seat
-            .genesis
-            .committees()
-            .filter(|id| id.shard().is_some())
-            .collect();
-        let committee = *seat.random.pick(&shards);
-        let members: Vec<_> = seat.genesis.committee(committee).indices().collect();
-        let member = *seat.random.pick(&members);
-        let record = Arc::new(CertifiedRecord { record, proof });
-        Some((Peer { committee, member }, Message::Record(record)))
+/// The proof of a block for which only `qc` is known.
+fn proof(seat: &mut Seat<'_>, header: &Header, qc: &QuorumCertificate) -> CommitProof {
+    let child = Header {
+        view: header.view.next(),
+        height: header.height.next(),
+        parent: header.id(),
+        parent_view: header.view,
+        time: header.time.next(),
+        ..header.clone()
+    };
+    let mut child_qc = qc.clone();
+    if seat.random.chance(500) {
+        child_qc.block = child.id();
+        child_qc.view = child.view;
     }
-
-    fn remember(&mut self, message: &Message) {
-        let Message::Consensus(message) = message else {
-            return;
-        };
-        let qc = match message {
-            consensus::Message::Proposal(proposal) => {
-                self.blocks.push(proposal.block.clone());
-                if self.blocks.len() > REMEMBERED {
-                    self.blocks.remove(0);
-                }
-                &proposal.justify
-            }
-            consensus::Message::Certificates(certificates) => &certificates.high_qc,
-            consensus::Message::Timeout(timeout) => &timeout.high_qc,
-            _ => return,
-        };
-        if let Some(block) = self.blocks.iter().find(|block| block.id() == qc.block) {
-            self.certified = Some((block.clone(), qc.clone()));
-        }
+    CommitProof {
+        headers: vec![header.clone()],
+        qc: qc.clone(),
+        child,
+        child_qc,
     }
 }
 
 impl Behaviour for Forger {
-    fn name(&self) -> &'static str {
-        "forger"
-    }
-
-    fn hear(&mut self, message: &Message) {
-        self.remember(message);
-    }
-
-    fn send(
-        &mut self,
-        seat: &mut Seat<'_>,
-        messages: Vec<(Peer, Message)>,
-    ) -> Vec<(Peer, Message)> {
-        let mut sent = messages;
-        for (_, message) in &sent {
-            self.remember(message);
+    fn act(&mut self, seat: &mut Seat<'_>) {
+        if !seat.random.chance(300) {
+            return;
         }
-        if seat.peer.committee == CommitteeId::Beacon && seat.random.chance(300) {
-            sent.extend(self.forge(seat));
+        let memory = seat.memory;
+        let certified = memory.proposals.values().rev().find_map(|proposal| {
+            let record = BeaconChain::record_in(&proposal.block)?;
+            let qc = memory.certificates.get(&proposal.view())?;
+            (qc.block == proposal.block.id()).then_some((record, proposal.block.header(), qc))
+        });
+        let Some((record, header, qc)) = certified else {
+            return;
+        };
+        let proof = proof(seat, header, qc);
+        let record = Arc::new(CertifiedRecord { record, proof });
+        if let Some(to) = seat.somebody_in(|id| id.shard().is_some()) {
+            seat.lie(to, Message::Record(record));
         }
-        sent
     }
 }

@@ -7,7 +7,7 @@ mod commit;
 mod exactly_once;
 mod statements;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockstep_consensus as consensus;
@@ -17,6 +17,8 @@ use lockstep_shard::{ExecutedBlock, Fatal, Message, Peer, Ready};
 use lockstep_types::{
     Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
 };
+
+use crate::byzantine::{Lies, Post};
 
 pub use agreement::Agreement;
 pub use commit::CommitRule;
@@ -50,7 +52,8 @@ pub struct Checkers {
     pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
     pub exactly_once: ExactlyOnce,
-    byzantine: BTreeSet<Peer>,
+    /// Faulty members, and what became of their lies.
+    byzantine: BTreeMap<Peer, Lies>,
     broken: Option<Broken>,
 }
 
@@ -62,7 +65,7 @@ impl Checkers {
             statements: Statements::default(),
             commit: CommitRule::new(genesis.clone(), engine),
             exactly_once: ExactlyOnce::new(genesis),
-            byzantine: BTreeSet::new(),
+            byzantine: BTreeMap::new(),
             broken: None,
         }
     }
@@ -81,12 +84,37 @@ impl Checkers {
 
     /// This member is not judged.
     pub fn excuse(&mut self, peer: Peer) {
-        self.byzantine.insert(peer);
+        self.byzantine.entry(peer).or_default();
     }
 
     /// Is this member expected to keep the rules?
     pub fn is_correct(&self, peer: &Peer) -> bool {
-        !self.byzantine.contains(peer)
+        !self.byzantine.contains_key(peer)
+    }
+
+    /// The faulty members, and what became of their lies.
+    pub fn lies(&self) -> &BTreeMap<Peer, Lies> {
+        &self.byzantine
+    }
+
+    /// A liar sends, or does not send, something.
+    pub(crate) fn on_lied(&mut self, peer: &Peer, post: &Post) {
+        let Some(lies) = self.byzantine.get_mut(peer) else {
+            return;
+        };
+        let told = post.parcels.iter().filter(|(.., lie)| *lie).count();
+        lies.told += told as u64;
+        lies.kept_back += post.kept_back;
+        for effect in &post.effects {
+            lies.on_answer(effect);
+        }
+    }
+
+    /// Something of `from` was dropped before it was looked at.
+    pub(crate) fn on_stale(&mut self, from: &Peer) {
+        if let Some(lies) = self.byzantine.get_mut(from) {
+            lies.on_answer("not worth checking");
+        }
     }
 
     pub(crate) fn on_submitted(&mut self, id: TransactionId) {
@@ -100,12 +128,19 @@ impl Checkers {
         if let Some(fatal) = &ready.stop {
             self.on_fatal(peer, fatal);
         }
+        for (from, reason) in &ready.refused {
+            if let Some(lies) = self.byzantine.get_mut(from) {
+                lies.on_answer(reason);
+            }
+        }
         for evidence in &ready.evidence {
             let author = Peer {
                 committee: peer.committee,
                 member: evidence.author(),
             };
-            if self.is_correct(&author) {
+            if let Some(lies) = self.byzantine.get_mut(&author) {
+                lies.evidence += 1;
+            } else {
                 let detail = format!("{peer:?} has evidence against {author:?}: {evidence:?}");
                 self.note(Err(Broken::new("no evidence against the correct", detail)));
             }
@@ -175,7 +210,9 @@ impl Checkers {
     }
 
     pub(crate) fn on_rejected(&mut self, from: &Peer, rejection: &Rejection) {
-        if self.is_correct(from) && rejection.blame() == Blame::Sender {
+        if let Some(lies) = self.byzantine.get_mut(from) {
+            lies.on_answer(&rejection.to_string());
+        } else if rejection.blame() == Blame::Sender {
             let detail = format!("what correct {from:?} sent was refused: {rejection}");
             self.note(Err(Broken::new("honest messages are accepted", detail)));
         }

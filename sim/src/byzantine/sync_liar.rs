@@ -1,0 +1,95 @@
+//! A member that answers those who catch up with something else: blocks out of order, with another
+//! payload, with a gap, or with one more on top that nobody has certified; an older record, another
+//! batch; or nothing. It also sends blocks that nobody has asked for.
+
+use lockstep_consensus as consensus;
+use lockstep_shard::{Message, Peer};
+use lockstep_types::{Block, Header, LinkedBlock};
+
+use super::{Behaviour, Seat};
+
+/// See the module.
+pub(super) struct SyncLiar;
+
+/// A block on top of `below` that only this member knows of.
+fn phantom(seat: &Seat<'_>, below: &LinkedBlock) -> Option<LinkedBlock> {
+    let header = below.block.header();
+    let justify = seat.memory.certificates.get(&header.view)?.clone();
+    let header = Header {
+        view: header.view.next(),
+        height: header.height.next(),
+        parent: below.block.id(),
+        parent_view: header.view,
+        time: header.time.next(),
+        proposer: seat.peer.member,
+        ..header.clone()
+    };
+    Some(LinkedBlock {
+        block: Block::new(header, Vec::new()),
+        justify,
+    })
+}
+
+fn wrong_blocks(seat: &mut Seat<'_>, mut blocks: Vec<LinkedBlock>) -> Option<Vec<LinkedBlock>> {
+    match seat.choose(6) {
+        0 => return None,
+        1 => blocks.truncate(blocks.len() / 2),
+        2 => {
+            let first = blocks.first_mut()?;
+            let payload = b"something else".to_vec();
+            first.block = Block::new(first.block.header().clone(), payload);
+        }
+        3 if blocks.len() > 2 => drop(blocks.remove(1)),
+        4 if blocks.len() > 1 => blocks.reverse(),
+        _ => {
+            let top = phantom(seat, blocks.last()?)?;
+            blocks.push(top);
+        }
+    }
+    Some(blocks)
+}
+
+impl SyncLiar {
+    fn answer(seat: &mut Seat<'_>, message: &Message) -> Option<Message> {
+        let memory = seat.memory;
+        Some(match message {
+            Message::Consensus(consensus::Message::Blocks(blocks)) => {
+                let blocks = wrong_blocks(seat, blocks.clone())?;
+                Message::Consensus(consensus::Message::Blocks(blocks))
+            }
+            Message::Batch(_) => Message::Batch(memory.batches.front()?.clone()),
+            Message::Record(_) => Message::Record(memory.records.front()?.clone()),
+            other => other.clone(),
+        })
+    }
+}
+
+impl Behaviour for SyncLiar {
+    fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
+        let is_answer = match &message {
+            Message::Consensus(consensus::Message::Blocks(_)) => true,
+            Message::Batch(batch) => batch.header.author != seat.peer.member,
+            Message::Record(_) => true,
+            _ => false,
+        };
+        if !is_answer || seat.random.chance(250) {
+            return seat.say(to, message);
+        }
+        match Self::answer(seat, &message) {
+            Some(answer) => seat.lie(to, answer),
+            None => seat.keep_back(),
+        }
+    }
+
+    fn act(&mut self, seat: &mut Seat<'_>) {
+        if !seat.random.chance(20) {
+            return;
+        }
+        let newest = seat.memory.proposals.values().next_back();
+        let Some(link) = newest.map(consensus::Proposal::linked) else {
+            return;
+        };
+        let to = seat.somebody();
+        seat.lie_in_consensus(to, consensus::Message::Blocks(vec![link]));
+    }
+}
