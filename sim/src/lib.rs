@@ -5,16 +5,19 @@
 
 pub mod byzantine;
 pub mod checker;
+pub mod committee;
 mod delivery;
 mod disk;
 mod event;
 mod faults;
+mod forgery;
 mod network;
 mod node;
 mod process;
 mod random;
 mod swarm;
 pub mod trace;
+pub mod twins;
 mod workload;
 mod world;
 

@@ -30,7 +30,7 @@ pub struct Summary<'a>(pub &'a Message);
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Message::Consensus(message) => consensus_summary(message, f),
+            Message::Consensus(message) => ConsensusSummary(message).fmt(f),
             Message::Batch(batch) => {
                 let header = &batch.header;
                 write!(
@@ -67,6 +67,15 @@ impl fmt::Display for Summary<'_> {
                 write!(f, "wants entries from {from}")
             }
         }
+    }
+}
+
+/// A consensus message in a trace.
+pub struct ConsensusSummary<'a>(pub &'a consensus::Message);
+
+impl fmt::Display for ConsensusSummary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        consensus_summary(self.0, f)
     }
 }
 

@@ -38,16 +38,30 @@ impl CommitRule {
         proof: &CommitProof,
         outside: bool,
     ) -> Result<(), Broken> {
-        let fail = |detail: String| Err(Broken::new("two certified blocks in a row", detail));
+        Self::shape(committee, proof)?;
+        let first = proof.committed();
+        let known = (committee, first.height, first.id());
+        if outside || !self.checked.contains(&known) {
+            for qc in [&proof.qc, &proof.child_qc] {
+                if !self.is_certified(committee, qc) {
+                    let view = qc.view;
+                    return fail(format!("{committee:?}: no quorum for view {view}"));
+                }
+            }
+        }
+        self.checked.insert(known);
+        Ok(())
+    }
+
+    /// The rule, but for the signatures.
+    pub(super) fn shape(committee: CommitteeId, proof: &CommitProof) -> Result<(), Broken> {
         let (Some(first), Some(last)) = (proof.headers.first(), proof.headers.last()) else {
             return fail("a proof without a block".into());
         };
         for pair in proof.headers.windows(2) {
             if pair[1].parent != pair[0].id() {
-                return fail(format!(
-                    "{committee:?}: a gap above height {}",
-                    first.height
-                ));
+                let height = first.height;
+                return fail(format!("{committee:?}: a gap above height {height}"));
             }
         }
         let (child, height) = (&proof.child, first.height);
@@ -67,12 +81,7 @@ impl CommitRule {
                     "{committee:?}: {height} is final by a certificate of view {other} for {view}"
                 ));
             }
-            let known = (committee, height, first.id());
-            if (outside || !self.checked.contains(&known)) && !self.is_certified(committee, qc) {
-                return fail(format!("{committee:?}: no quorum for view {view}"));
-            }
         }
-        self.checked.insert((committee, height, first.id()));
         Ok(())
     }
 
@@ -97,4 +106,8 @@ impl CommitRule {
             .collect();
         claims.len() >= members.quorum() && self.engine.check(&claims).iter().all(|good| *good)
     }
+}
+
+fn fail(detail: String) -> Result<(), Broken> {
+    Err(Broken::new("two certified blocks in a row", detail))
 }

@@ -4,6 +4,7 @@
 mod agreement;
 mod bodies;
 mod commit;
+mod committee;
 mod exactly_once;
 mod statements;
 
@@ -22,6 +23,7 @@ use crate::byzantine::{Lies, Post};
 
 pub use agreement::Agreement;
 pub use commit::CommitRule;
+pub use committee::CommitteeChecker;
 pub use exactly_once::ExactlyOnce;
 pub use statements::Statements;
 

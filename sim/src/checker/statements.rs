@@ -11,7 +11,7 @@ use lockstep_types::{BlockId, CommitteeId, Signature, Timeout, View, Vote};
 use super::Broken;
 
 /// Every consensus statement ever sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Statements {
     votes: BTreeMap<(Peer, View), BlockId>,
     timeouts: BTreeMap<(Peer, View), Signature>,
@@ -27,7 +27,7 @@ pub struct Statements {
 
 impl Statements {
     /// Somebody, correct or not, sends a proposal.
-    pub(super) fn on_proposal(&mut self, committee: CommitteeId, proposal: &Proposal) {
+    pub(crate) fn on_proposal(&mut self, committee: CommitteeId, proposal: &Proposal) {
         let parent = proposal.justify.view;
         let view = proposal.view();
         let shown = match &proposal.entered_by {
@@ -42,9 +42,18 @@ impl Statements {
 
     /// A correct member sends something.
     pub(super) fn on_sent(&mut self, from: &Peer, message: &Message) -> Result<(), Broken> {
-        let Message::Consensus(message) = message else {
-            return Ok(());
-        };
+        match message {
+            Message::Consensus(message) => self.on_consensus(from, message),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, of a committee that has no shard around it.
+    pub(crate) fn on_consensus(
+        &mut self,
+        from: &Peer,
+        message: &consensus::Message,
+    ) -> Result<(), Broken> {
         match message {
             consensus::Message::Vote(vote) if vote.author == from.member => {
                 self.on_vote(from, vote)
