@@ -19,7 +19,7 @@ impl World {
         let peer = self.nodes[node].peer;
         for other in 0..self.nodes.len() {
             let theirs = self.nodes[other].peer;
-            if other == node || theirs.committee != peer.committee {
+            if theirs == peer || theirs.committee != peer.committee {
                 continue;
             }
             for (at, with) in [(other, peer), (node, theirs)] {
@@ -31,7 +31,14 @@ impl World {
         }
     }
 
+    /// A message comes to the seat of `node`.
     pub(crate) fn deliver(&mut self, from: Peer, node: usize, message: Rc<Verified<Message>>) {
+        for copy in self.copies_of(node, &from).into_iter().flatten() {
+            self.arrive(from, copy, message.clone());
+        }
+    }
+
+    fn arrive(&mut self, from: Peer, node: usize, message: Rc<Verified<Message>>) {
         let Some(running) = &self.nodes[node].running else {
             return;
         };
@@ -110,7 +117,9 @@ impl World {
         }
         for Outbound { to, message } in messages {
             self.checkers.on_sent(&from, &message);
-            self.transmit(from, &self.receivers(&from, to), message);
+            let mut receivers = self.receivers(&from, to);
+            receivers.retain(|to| self.may_reach(node, to));
+            self.transmit(from, &receivers, message);
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod byzantine;
 pub mod checker;
 pub mod committee;
+mod copies;
 mod delivery;
 mod disk;
 mod event;

@@ -9,6 +9,7 @@ use lockstep_types::{KeyedSigner, Time};
 
 use crate::Random;
 use crate::byzantine::Liar;
+use crate::copies::Copy;
 use crate::disk::Disk;
 
 /// A seat of the world.
@@ -25,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) paused_until: Time,
     /// What it does with the messages of its replica, when it is Byzantine.
     pub(crate) liar: Option<Box<Liar>>,
+    /// Which copy of its member it is, when there are two.
+    pub(crate) copy: Option<Copy>,
     /// How long its disk takes for a sync, at least and at most.
     pub(crate) sync: (Duration, Duration),
 }
@@ -41,6 +44,22 @@ pub(crate) struct Running {
 }
 
 impl Node {
+    /// A seat whose process has never run.
+    pub(crate) fn new(peer: Peer, signer: KeyedSigner, sync: (Duration, Duration)) -> Self {
+        Node {
+            peer,
+            signer,
+            disk: Disk::default(),
+            running: None,
+            life: 0,
+            skew: 0,
+            paused_until: Time::ZERO,
+            liar: None,
+            copy: None,
+            sync,
+        }
+    }
+
     /// The world's time by this node's clock.
     pub(crate) fn local(&self, now: Time) -> Time {
         Time::from_micros(now.micros().saturating_add_signed(self.skew))

@@ -21,7 +21,6 @@ use lockstep_types::{
 
 use crate::byzantine::{Kind, Liar};
 use crate::checker::Checkers;
-use crate::disk::Disk;
 use crate::event::{Agenda, Event};
 use crate::network::{Links, Network};
 use crate::node::{Node, Running};
@@ -146,17 +145,8 @@ impl World {
                 let key = *key.expect("an index of it");
                 let peer = Peer { committee, member };
                 self.seats.insert(peer, self.nodes.len());
-                self.nodes.push(Node {
-                    peer,
-                    signer: self.engine.signer_for(key),
-                    disk: Disk::default(),
-                    running: None,
-                    life: 0,
-                    skew: 0,
-                    paused_until: Time::ZERO,
-                    liar: None,
-                    sync: (sync, sync),
-                });
+                let signer = self.engine.signer_for(key);
+                self.nodes.push(Node::new(peer, signer, (sync, sync)));
             }
         }
         for node in 0..self.nodes.len() {
@@ -196,7 +186,7 @@ impl World {
 
     /// All seats.
     pub fn peers(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.nodes.iter().map(|node| node.peer)
+        self.seats.keys().copied()
     }
 
     /// Seats of members that keep the rules.
@@ -239,6 +229,9 @@ impl World {
 
     /// Makes a member lie. It is excused from the checkers.
     pub fn corrupt(&mut self, peer: &Peer, kind: Kind) {
+        if kind == Kind::Twin {
+            return self.twin(peer);
+        }
         let node = self.seats[peer];
         self.tell(node, format_args!("is a liar: {}", kind.name()));
         self.nodes[node].liar = Some(Box::new(Liar::new(kind, &mut self.whims)));

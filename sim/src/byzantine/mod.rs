@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 
 use lockstep_genesis::Genesis;
 use lockstep_shard::{Message, Peer};
-use lockstep_types::CommitteeId;
+use lockstep_types::{CommitteeId, MemberIndex};
 
 pub use liar::Liar;
 pub use lies::Lies;
@@ -84,6 +84,8 @@ pub enum Kind {
     Stale,
     SyncLiar,
     TcForger,
+    /// Two honest copies with one key, see `copies.rs`.
+    Twin,
     VoteReplacer,
     WithheldBatch,
     WrongBlock,
@@ -92,7 +94,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 23] = [
+    pub const ALL: [Kind; 24] = [
         Kind::BadBatch,
         Kind::DoubleVoter,
         Kind::DuplicateSigner,
@@ -112,6 +114,7 @@ impl Kind {
         Kind::Stale,
         Kind::SyncLiar,
         Kind::TcForger,
+        Kind::Twin,
         Kind::VoteReplacer,
         Kind::WithheldBatch,
         Kind::WrongBlock,
@@ -136,6 +139,7 @@ impl Kind {
     pub fn draw(random: &mut Random, genesis: &Genesis) -> BTreeMap<Peer, Kind> {
         let mut liars = BTreeMap::new();
         let everywhere = random.chance(150);
+        let twin = random.chance(50);
         for committee in genesis.committees() {
             if !everywhere && !random.chance(350) {
                 continue;
@@ -146,6 +150,14 @@ impl Kind {
             for _ in 0..faulty.min(1 + random.below(faulty.max(1))) {
                 let member = *random.pick(&members);
                 liars.insert(Peer { committee, member }, *random.pick(&kinds));
+            }
+        }
+        if twin {
+            // One validator, twinned in a shard and in the beacon at once.
+            liars.clear();
+            let member = MemberIndex::new(u8::try_from(random.below(4)).expect("small"));
+            for committee in genesis.committees().take(2) {
+                liars.insert(Peer { committee, member }, Kind::Twin);
             }
         }
         liars
@@ -172,6 +184,7 @@ impl Kind {
             Kind::Stale => Box::<stale::Stale>::default(),
             Kind::SyncLiar => Box::new(sync_liar::SyncLiar),
             Kind::TcForger => Box::<tc_forger::TcForger>::default(),
+            Kind::Twin => unreachable!("two honest processes, which the world runs"),
             Kind::VoteReplacer => Box::new(vote_replacer::VoteReplacer),
             Kind::WithheldBatch => Box::new(withheld_batch::WithheldBatch::new(random)),
             Kind::WrongBlock => Box::<wrong_block::WrongBlock>::default(),
@@ -201,6 +214,7 @@ impl Kind {
             Kind::Stale => "stale",
             Kind::SyncLiar => "sync-liar",
             Kind::TcForger => "tc-forger",
+            Kind::Twin => "twin",
             Kind::VoteReplacer => "vote-replacer",
             Kind::WithheldBatch => "withheld-batch",
             Kind::WrongBlock => "wrong-block",

@@ -124,11 +124,11 @@ impl Checkers {
     }
 
     pub(crate) fn on_step(&mut self, peer: &Peer, ready: &Ready) {
-        if !self.is_correct(peer) {
-            return;
-        }
         if let Some(fatal) = &ready.stop {
             self.on_fatal(peer, fatal);
+        }
+        if !self.is_correct(peer) {
+            return;
         }
         for (from, reason) in &ready.refused {
             if let Some(lies) = self.byzantine.get_mut(from) {
@@ -221,7 +221,9 @@ impl Checkers {
     }
 
     pub(crate) fn on_fatal(&mut self, peer: &Peer, fatal: &Fatal) {
-        if self.is_correct(peer) {
+        if let Some(lies) = self.byzantine.get_mut(peer) {
+            lies.on_answer(&format!("stops: {fatal}"));
+        } else {
             let detail = format!("{peer:?} stopped: {fatal}");
             self.note(Err(Broken::new("correct members do not stop", detail)));
         }
