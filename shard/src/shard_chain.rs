@@ -187,6 +187,27 @@ impl ShardChain {
         let keep = height.min(committed);
         self.nodes
             .retain(|id, node| node.height >= keep || *id == self.committed);
+        self.forget_unlisted();
+    }
+
+    /// Wants no body any more that only dead blocks list: a liar may list what does not exist.
+    fn forget_unlisted(&mut self) {
+        if self.wanted.batches.is_empty() && self.wanted.bundles.is_empty() {
+            return;
+        }
+        let payloads = || self.nodes.values().map(|node| &node.payload);
+        let batches: BTreeSet<_> = payloads()
+            .flat_map(|payload| payload.batches.iter().map(|batch| batch.digest))
+            .collect();
+        let bundles: BTreeSet<_> = payloads()
+            .flat_map(|payload| payload.bundles.iter().map(|bundle| bundle.digest))
+            .collect();
+        self.wanted
+            .batches
+            .retain(|digest| batches.contains(digest));
+        self.wanted
+            .bundles
+            .retain(|digest| bundles.contains(digest));
     }
 
     /// The newest executed height.
@@ -694,6 +715,7 @@ impl Application for ShardChain {
         // Siblings are gone; what is below is kept until it is executed.
         self.nodes
             .retain(|other, node| node.height != height || *other == id);
+        self.forget_unlisted();
         self.unsettled.push_back(id);
         self.settle();
     }

@@ -142,6 +142,31 @@ fn a_block_lists_a_batch_once() {
 }
 
 #[test]
+fn what_only_dead_blocks_list_is_not_wanted() {
+    let genesis = genesis();
+    let (mut chain, root) = shard_chain(&genesis);
+    let listing = Payload {
+        batches: vec![batch()],
+        bundles: vec![BundleRef {
+            source: ShardId::new(1),
+            from: 0,
+            to: 1,
+            digest: hash("test", &2u8),
+        }],
+        ..Payload::default()
+    };
+    let invented = child(&root, at(10), listing.to_bytes());
+    chain.on_block(&invented);
+    assert_eq!(chain.check(at(10), &invented), Check::Hold);
+    let missing = (chain.wanted.batches.len(), chain.wanted.bundles.len());
+    assert_eq!(missing, (1, 1));
+    let rival = child(&root, at(11), Vec::new());
+    chain.on_block(&rival);
+    chain.on_commit(&rival);
+    assert!(chain.wanted.is_empty(), "{:?}", chain.wanted);
+}
+
+#[test]
 fn b10_records_are_named_in_order_and_held() {
     let genesis = genesis();
     let (mut chain, root) = shard_chain(&genesis);
