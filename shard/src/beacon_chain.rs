@@ -217,6 +217,12 @@ impl BeaconChain {
             .add(now, vote, quorum)
     }
 
+    /// See [`CheckpointTally::contradicts`].
+    pub fn contradicts(&self, vote: &CheckpointVote) -> bool {
+        let tally = self.tallies.get(&vote.checkpoint.shard);
+        tally.is_some_and(|tally| tally.contradicts(vote))
+    }
+
     /// Is any checkpoint certified for the record after `place`?
     pub fn has_any(&self, place: &BeaconPlace) -> bool {
         let number = place.number.next();

@@ -143,6 +143,16 @@ impl BeaconMember {
             .place(&committed)
             .expect("the committed block has a place")
             .clone();
+        if chain.contradicts(&vote) {
+            let author = Peer {
+                committee: CommitteeId::Shard(vote.checkpoint.shard),
+                member: vote.member,
+            };
+            return ready.refuse(
+                author,
+                "a checkpoint that contradicts its quorum or its member",
+            );
+        }
         let had_any = chain.has_any(&place);
         if chain.on_checkpoint(now, vote, &place).is_none() {
             return;

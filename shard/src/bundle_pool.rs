@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use lockstep_ledger::{Bundle, MAX_CERTIFIED_ROOTS};
+use lockstep_ledger::{Bundle, BundleError, MAX_CERTIFIED_ROOTS};
 use lockstep_types::{Digest, MerkleRoot, ShardId, WindowNumber};
 
 use crate::CertifiedRecord;
@@ -82,14 +82,17 @@ impl BundlePool {
         let waiting = core::mem::take(&mut self.unproven);
         waiting
             .into_iter()
-            .filter_map(|bundle| self.add(bundle))
+            .filter_map(|bundle| self.add(bundle).ok().flatten())
             .collect()
     }
 
     /// Keeps a bundle. Returns it when it is new and proven: then it must be logged.
-    pub fn add(&mut self, bundle: Arc<Bundle>) -> Option<Arc<Bundle>> {
+    ///
+    /// # Errors
+    /// When it is of a certified window and does not lead to that window's root.
+    pub fn add(&mut self, bundle: Arc<Bundle>) -> Result<Option<Arc<Bundle>>, BundleError> {
         if bundle.destination != self.shard {
-            return None;
+            return Ok(None);
         }
         let roots = self.certified.get(&bundle.source);
         let Some(certified) = roots.and_then(|roots| roots.get(&bundle.window)) else {
@@ -100,7 +103,7 @@ impl BundlePool {
                     self.unproven.pop_front();
                 }
             }
-            return None;
+            return Ok(None);
         };
         let proven = self.proven.entry(bundle.source).or_default();
         let key = (bundle.from, bundle.window);
@@ -108,9 +111,9 @@ impl BundlePool {
             .get(&key)
             .is_none_or(|(_, held)| held.to() < bundle.to());
         if !longer {
-            return None;
+            return Ok(None);
         }
-        bundle.verify(&certified.root).ok()?;
+        bundle.verify(&certified.root)?;
         let digest = bundle.digest();
         if let Some((shorter, _)) = proven.insert(key, (digest, bundle.clone())) {
             self.by_digest.remove(&shorter);
@@ -122,7 +125,7 @@ impl BundlePool {
         {
             self.by_digest.remove(&last);
         }
-        self.by_digest.contains_key(&digest).then_some(bundle)
+        Ok(self.by_digest.contains_key(&digest).then_some(bundle))
     }
 
     /// Keeps a bundle that a block lists, whether or not it is the one we would list.

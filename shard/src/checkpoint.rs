@@ -194,6 +194,23 @@ impl CheckpointTally {
         Some(certified)
     }
 
+    /// Does a checked vote contradict what its member signed before, or what a quorum of its shard
+    /// has signed? No correct member does either.
+    pub fn contradicts(&self, vote: &CheckpointVote) -> bool {
+        let window = vote.checkpoint.window();
+        if let Some((_, certified)) = self.certified.get(&window) {
+            return certified.checkpoint != vote.checkpoint;
+        }
+        let Some(tally) = self.windows.get(&window) else {
+            return false;
+        };
+        let mut own = tally.by_content.values();
+        tally.heard.contains(vote.member)
+            && !own.any(|(checkpoint, signatures)| {
+                signatures.contains_key(&vote.member) && *checkpoint == vote.checkpoint
+            })
+    }
+
     /// Old windows go first: a shard that was absent for long comes back with a new one, and what
     /// is far ahead is not taken in.
     fn bound(&mut self) {

@@ -126,7 +126,8 @@ impl ShardMember {
             let _known = chain.batches.insert(batch, true);
         }
         for bundle in found.bundles {
-            chain.bundles.add(bundle.clone());
+            // It was proven when it was written; of an old window it is listed or of no use.
+            let _proven = chain.bundles.add(bundle.clone());
             chain.bundles.add_listed(bundle);
         }
         let checkpoints = log::read_checkpoints(store)?
@@ -288,7 +289,10 @@ impl ShardMember {
         // What is no longer wanted is forgotten in `fetch`. An answer that does not help must not
         // be followed by the next question at once: with every duplicate there would be more.
         let bundles = &mut self.chain().bundles;
-        let mut new = bundles.add(bundle.clone());
+        let mut new = match bundles.add(bundle.clone()) {
+            Ok(new) => new,
+            Err(error) => return ready.refuse(from, error),
+        };
         if is_listed && new.is_none() {
             new = bundles.add_listed(bundle);
         }

@@ -322,7 +322,10 @@ fn b9_a_member_counts_once_and_a_quorum_certifies() {
         None,
         "another one"
     );
-    assert_eq!(tally.add(at(0), beacon.vote(1, other), 3), None);
+    assert!(tally.contradicts(&beacon.vote(0, other.clone())), "its own");
+    assert!(!tally.contradicts(&beacon.vote(0, one.clone())), "a repeat");
+    assert!(!tally.contradicts(&beacon.vote(2, other.clone())));
+    assert_eq!(tally.add(at(0), beacon.vote(1, other.clone()), 3), None);
     assert_eq!(
         tally.add(at(0), beacon.vote(2, one.clone()), 3),
         None,
@@ -332,6 +335,8 @@ fn b9_a_member_counts_once_and_a_quorum_certifies() {
     assert_eq!(certified.checkpoint, one);
     assert_eq!(certified.signers.count(), 3);
     assert_eq!(tally.certified_at(WindowNumber::new(1)), Some(at(5)));
+    assert!(tally.contradicts(&beacon.vote(1, other)), "the quorum's");
+    assert!(!tally.contradicts(&beacon.vote(1, one)));
 }
 
 #[test]

@@ -59,9 +59,9 @@ fn expected(kind: Kind) -> &'static [&'static str] {
         Kind::WithheldBatch => &["asks for a withheld batch"],
         Kind::WrongBlock => &["height # on a parent", "a payload that cannot be read"],
         Kind::WrongExecuted => &["another effects digest than ours", "executed height"],
-        Kind::OutboxForger
-        | Kind::FalseCheckpoint
-        | Kind::Hidden
+        Kind::FalseCheckpoint => &["a checkpoint that contradicts"],
+        Kind::OutboxForger => &["the bundle leads to outbox root"],
+        Kind::Hidden
         | Kind::LowTc
         | Kind::Replayer
         | Kind::Selective
