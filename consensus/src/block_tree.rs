@@ -98,6 +98,13 @@ impl BlockTree {
         self.nodes.contains_key(id)
     }
 
+    /// One of the highest blocks, undecided or committed.
+    pub(crate) fn highest(&self) -> &Arc<LinkedBlock> {
+        let links = self.nodes.values().map(|node| &node.link);
+        let highest = links.max_by_key(|link| link.block.header().height);
+        highest.expect("the newest committed block is there")
+    }
+
     /// The newest height that a child of `parent` commits by its ancestry.
     pub(crate) fn commits_of_child(&self, parent: &BlockId) -> Option<Height> {
         let node = self.nodes.get(parent)?;

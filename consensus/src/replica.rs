@@ -191,8 +191,18 @@ impl<A: Application> Replica<A> {
         let record = self.safety.record().clone();
         let end = record.log_end;
         let anchor = self.committed().header().height;
-        if end.height > anchor && !self.tree.contains(&end.block) {
-            self.muted = record.last_voted.as_ref().map(|vote| vote.view);
+        if !self.tree.contains(&end.block) {
+            if end.height > anchor {
+                self.muted = record.last_voted.as_ref().map(|vote| vote.view);
+            }
+            // Later records vouch for what the log has: the lost end would be missed at every start.
+            let highest = self.tree.highest().block.header();
+            let (height, block) = (highest.height, highest.id());
+            self.safety.logged(LogEnd {
+                height,
+                block,
+                ..end
+            });
         }
         let vote = record.last_voted.map(Own::Vote);
         let vote = vote.filter(|_| self.muted.is_none());

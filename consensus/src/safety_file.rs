@@ -187,7 +187,8 @@ pub struct Start {
     /// The counter of the next write.
     pub next_counter: u64,
     /// The log ends before the record's log end. Nothing was released under that record, so its
-    /// facts are kept and the blocks will be fetched.
+    /// facts are kept and the blocks will be fetched. The next record must vouch for no more than
+    /// the log has.
     pub log_behind: bool,
 }
 
@@ -220,9 +221,11 @@ pub fn start(
     {
         return Err(Wiped::LogLost(older.record.log_end));
     }
-    // The next write goes to the other slot, over the torn one if there is one.
+    // The next write goes to the other slot, over the torn one if there is one. But a record whose
+    // log end was lost must not stay behind as the older one, or the next start would miss that end
+    // again: nothing was released under it, so it is written over.
     Ok(Start {
-        next_counter: found.newest.counter + 1,
+        next_counter: found.newest.counter + u64::from(!log_behind),
         record: Some(found.newest.record),
         log_behind,
     })
@@ -354,11 +357,29 @@ mod tests {
         assert_eq!((whole.next_counter, whole.log_behind), (4, false));
         let behind = start(&slot(&three), &slot(&two), log_to(20)).unwrap();
         assert!(behind.log_behind);
+        assert_eq!(
+            behind.next_counter, 3,
+            "in the place of the one whose end is lost"
+        );
         assert_eq!(behind.record, Some(three.record.clone()));
         assert_eq!(
             start(&slot(&three), &slot(&two), log_to(19)),
             Err(Wiped::LogLost(two.record.log_end))
         );
+    }
+
+    #[test]
+    fn a_lost_end_is_lost_once_and_not_at_every_start() {
+        let (two, three) = (stored(2, 20), stored(3, 30));
+        let log_to_20 = |end: &LogEnd| end.height <= Height::new(20);
+        let behind = start(&slot(&three), &slot(&two), log_to_20).unwrap();
+        // What is written next vouches for what the log has.
+        let again = stored(behind.next_counter, 20);
+        let started = start(&slot(&again), &slot(&two), log_to_20).unwrap();
+        assert_eq!((started.next_counter, started.log_behind), (4, false));
+        // A crash in the middle of that write leaves the record under which something was said.
+        let started = start(&torn(&again), &slot(&two), log_to_20).unwrap();
+        assert_eq!(started.record, Some(two.record));
     }
 
     #[test]

@@ -323,6 +323,8 @@ fn r12_a_vote_whose_block_the_log_lost_stays_unsaid() {
         "facts are kept"
     );
     assert_eq!(world.votes(0).len(), said_before);
+    let vouched = world.replica(0).record().log_end;
+    assert_eq!(vouched.height, Height::ZERO, "and no more than the log has");
     let rival = world.forge_block(1, &world.root, &[2]);
     world.tell(0, 1, proposal(&world, &rival, &world.root_qc()));
     assert_eq!(
