@@ -124,6 +124,14 @@ impl Mempool {
         }
     }
 
+    /// The clock was set back to `now`: nothing waits longer than it would from here on.
+    pub fn on_clock_set_back(&mut self, now: Time) {
+        self.waiting_since = self.waiting_since.map(|since| since.min(now));
+        let latest = now.after(LAST_RETRY);
+        let later = core::mem::take(&mut self.later).into_iter();
+        self.later = later.map(|(due, id)| (due.min(latest), id)).collect();
+    }
+
     /// The transactions for a batch, when it is full or its oldest has waited long enough.
     pub fn pack(
         &mut self,

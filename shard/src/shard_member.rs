@@ -79,6 +79,8 @@ pub struct ShardMember {
     /// needs them one by one: a later one does not stand for an earlier.
     checkpoints: BTreeMap<WindowNumber, (CheckpointVote, Time)>,
     asked: BTreeMap<Want, Asked>,
+    /// The clock at the last step.
+    last_step: Time,
 }
 
 impl ShardMember {
@@ -170,11 +172,13 @@ impl ShardMember {
             claims: BTreeMap::new(),
             checkpoints,
             asked: BTreeMap::new(),
+            last_step: Time::ZERO,
         })
     }
 
     pub(crate) fn step(&mut self, now: Time, input: Input) -> Ready {
         let mut ready = Ready::default();
+        self.look_at_clock(now);
         let input = self.on_input(now, input, &mut ready);
         self.pack(now, &mut ready);
         self.replica.note_log(self.position);
@@ -190,6 +194,20 @@ impl ShardMember {
             LogPosition::START
         });
         ready
+    }
+
+    /// A clock that is set back must not keep anybody waiting for the time it had shown.
+    fn look_at_clock(&mut self, now: Time) {
+        if now < self.last_step {
+            self.mempool.on_clock_set_back(now);
+            for asked in self.asked.values_mut() {
+                asked.next = asked.next.min(now.after(MAX_FETCH_RETRY));
+            }
+            for (_, again) in self.checkpoints.values_mut() {
+                *again = (*again).min(now.after(CHECKPOINT_RESEND));
+            }
+        }
+        self.last_step = now;
     }
 
     /// Takes an input apart: what is consensus' business is returned.
@@ -235,10 +253,24 @@ impl ShardMember {
             Message::Batch(batch) => self.on_batch(from, batch, ready),
             Message::Record(record) => self.on_record(now, record, ready),
             Message::Bundle(bundle) => self.on_bundle(from, bundle, ready),
-            Message::Request(request) => ready.serve.push((from, request)),
+            Message::Request(request) => self.on_request(from, request, ready),
             Message::Checkpoint(_) => ready.refuse(from, "checkpoints go to the beacon"),
         }
         consensus::Input::Tick
+    }
+
+    /// What only our own shard can use is for members of it: others would have to refuse the answer.
+    fn on_request(&self, from: Peer, request: Request, ready: &mut Ready) {
+        let for_us = matches!(request, Request::Batches(_) | Request::Bundle(_));
+        if for_us && from.committee != CommitteeId::Shard(self.shard) {
+            return ready.refuse(from, "asked for what is ours by another committee");
+        }
+        if let Request::Entries { destination, .. } = request
+            && from.committee != CommitteeId::Shard(destination)
+        {
+            return ready.refuse(from, "asked for entries for another shard");
+        }
+        ready.serve.push((from, request));
     }
 
     fn on_batch(&mut self, from: Peer, batch: Arc<Batch>, ready: &mut Ready) {

@@ -2,20 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, MemoryStore, Transaction};
-use lockstep_shard::{Input, MAX_WAITING_PER_AUTHOR, Member, Message, PACK_DELAY, Setup};
+use lockstep_shard::{
+    Input, MAX_WAITING_PER_AUTHOR, Member, Message, PACK_DELAY, Peer, Ready, Request, Setup,
+};
 use lockstep_types::{
-    AccountId, AssetId, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified, WindowNumber,
+    AccountId, AssetId, BatchDigest, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified,
+    WindowNumber, hash,
 };
 
 const START: Time = Time::from_millis(10_000);
 
-#[test]
-fn a_member_without_room_for_a_batch_does_not_wake_for_one() {
+fn member() -> (Member, Arc<Genesis>) {
     let shape = DevelopmentSpec {
         time: START,
         ..DevelopmentSpec::default()
@@ -30,28 +33,81 @@ fn a_member_without_room_for_a_batch_does_not_wake_for_one() {
         signer: Arc::new(keys.validator(committee, me).unwrap().key.clone()),
         timers: TimerConfig::default(),
     };
-    let mut member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
+    let member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
+    (member, genesis)
+}
+
+fn transfer(genesis: &Genesis, nonce: u64) -> Verified<Transaction> {
     let sender = SecretKey::insecure_from_seed(1, "sender");
-    let (mut now, mut batches) = (START, 0);
+    let action = Action::Transfer {
+        to: AccountId::new([9; 20]),
+        asset: AssetId::NATIVE,
+        amount: 5,
+    };
+    let expiry = WindowNumber::new(8);
+    let signed = Transaction::sign(&genesis.hash(), &sender, nonce, expiry, vec![action]);
+    Verified::vouch(signed)
+}
+
+fn batches(ready: &Ready) -> usize {
+    let sent = ready.prompt.iter();
+    sent.filter(|outbound| matches!(outbound.message, Message::Batch(_)))
+        .count()
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_no_transaction_waiting() {
+    let (mut member, genesis) = member();
+    let ahead = START.after(Duration::from_secs(3_600));
+    let transaction = transfer(&genesis, 0);
+    let ready = member.step(ahead, Input::Submitted { transaction });
+    assert_eq!(batches(&ready), 0, "it waits for company");
+    let _looked = member.step(START, Input::Tick);
+    let ready = member.step(START.after(PACK_DELAY), Input::Tick);
+    assert_eq!(batches(&ready), 1);
+}
+
+#[test]
+fn what_only_our_shard_can_use_is_not_served_to_others() {
+    let (mut member, _) = member();
+    let mut asks = |shard: u16, request: &Request| {
+        let committee = CommitteeId::Shard(ShardId::new(shard));
+        let from = Peer {
+            committee,
+            member: MemberIndex::new(1),
+        };
+        let message = Verified::vouch(Message::Request(request.clone()));
+        let ready = member.step(START, Input::Received { from, message });
+        (ready.serve.len(), ready.refused.len())
+    };
+    let digest = hash("test/digest", &0u8);
+    let batches = Request::Batches(vec![BatchDigest::new(digest)]);
+    for request in [batches, Request::Bundle(digest)] {
+        assert_eq!(asks(0, &request), (1, 0));
+        assert_eq!(asks(1, &request), (0, 1), "{request:?}");
+    }
+    let entries = |shard: u16| Request::Entries {
+        destination: ShardId::new(shard),
+        from: 0,
+    };
+    assert_eq!(asks(1, &entries(1)), (1, 0));
+    assert_eq!(asks(1, &entries(0)), (0, 1));
+    assert_eq!(asks(1, &Request::Record(WindowNumber::new(1))), (1, 0));
+}
+
+#[test]
+fn a_member_without_room_for_a_batch_does_not_wake_for_one() {
+    let (mut member, genesis) = member();
+    let (mut now, mut sent) = (START, 0);
     // Nobody else is there, so no block lists any of the batches.
     for nonce in 0..MAX_WAITING_PER_AUTHOR as u64 + 1 {
-        let action = Action::Transfer {
-            to: AccountId::new([9; 20]),
-            asset: AssetId::NATIVE,
-            amount: 5,
-        };
-        let expiry = WindowNumber::new(8);
-        let signed = Transaction::sign(&genesis.hash(), &sender, nonce, expiry, vec![action]);
-        let transaction = Verified::vouch(signed);
+        let transaction = transfer(&genesis, nonce);
         let submitted = member.step(now, Input::Submitted { transaction });
         now = now.after(PACK_DELAY);
         let ready = member.step(now, Input::Tick);
-        let sent = submitted.prompt.iter().chain(&ready.prompt);
-        batches += sent
-            .filter(|outbound| matches!(outbound.message, Message::Batch(_)))
-            .count();
+        sent += batches(&submitted) + batches(&ready);
         let woken = ready.wake_at.expect("a view ends some day");
         assert!(woken > now, "batch {nonce}: it would wake again at once");
     }
-    assert_eq!(batches, MAX_WAITING_PER_AUTHOR);
+    assert_eq!(sent, MAX_WAITING_PER_AUTHOR);
 }
