@@ -3,10 +3,11 @@
 //!
 //! Breaks if: a message reaches a member that was not checked against that member's context.
 
+use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lockstep_shard::{Archive, Destination, Input, Message, Outbound, Peer, Ready, Request};
+use lockstep_shard::{Archive, Destination, Fatal, Input, Message, Outbound, Peer, Ready, Request};
 use lockstep_types::Verified;
 
 use crate::World;
@@ -28,6 +29,29 @@ impl World {
                     self.step(at, Input::Connected { peer: with });
                 }
             }
+        }
+    }
+
+    /// Resets the connection between two members: what is on its way is lost. It is up again after
+    /// `down`, and both notice.
+    pub fn reset(&mut self, one: &Peer, other: &Peer, down: Duration) {
+        let (at, with) = (self.seats[one], *other);
+        self.tell(
+            at,
+            format_args!("loses its connection to {}", trace::Name(&with)),
+        );
+        self.network.reset(one, other);
+        for (at, peer) in [(one, *other), (other, *one)] {
+            let node = self.seats[at];
+            self.agenda
+                .add(self.now.after(down), node, Event::Connect { peer });
+        }
+    }
+
+    pub(crate) fn on_connect(&mut self, node: usize, peer: Peer) {
+        let theirs = &self.nodes[self.seats[&peer]];
+        if self.nodes[node].running.is_some() && theirs.running.is_some() {
+            self.step(node, Input::Connected { peer });
         }
     }
 
@@ -64,30 +88,44 @@ impl World {
     }
 
     pub(crate) fn serve(&mut self, node: usize, ready: &mut Ready) {
-        let mut answers = Vec::new();
         for (peer, request) in core::mem::take(&mut ready.serve) {
             let found = match &request {
                 Request::Entries { destination, from } => {
                     let executor = self.running(node).executor.as_ref();
                     let bundle = executor.and_then(|e| e.entries(*destination, *from));
-                    let bundle = bundle.map(|b| Message::Bundle(Arc::new(b)));
-                    bundle.into_iter().collect()
+                    Ok(bundle
+                        .map(|b| Message::Bundle(Arc::new(b)))
+                        .into_iter()
+                        .collect())
                 }
-                _ => Archive::new(self.nodes[node].disk.store())
-                    .answer(&request)
-                    .expect("memory does not fail"),
+                _ => Archive::new(self.nodes[node].disk.store()).answer(&request),
             };
-            let to = Destination::Member(peer);
-            answers.extend(found.into_iter().map(|message| Outbound { to, message }));
+            if !self.answer(node, Destination::Member(peer), found) {
+                return;
+            }
         }
         for request in core::mem::take(&mut ready.serve_blocks) {
-            let answer = Archive::new(self.nodes[node].disk.store())
-                .answer_blocks(&request)
-                .expect("memory does not fail");
-            let to = Destination::Seat(request.peer);
-            answers.extend(answer.map(|message| Outbound { to, message }));
+            let found = Archive::new(self.nodes[node].disk.store()).answer_blocks(&request);
+            let found = found.map(|message| message.into_iter().collect());
+            if !self.answer(node, Destination::Seat(request.peer), found) {
+                return;
+            }
         }
-        self.send(node, answers);
+    }
+
+    /// Sends an answer. False when its store could not be read, which has ended the process.
+    fn answer(&mut self, node: usize, to: Destination, found: Result<Vec<Message>, Fatal>) -> bool {
+        match found {
+            Ok(messages) => {
+                let outbound = messages.into_iter().map(|message| Outbound { to, message });
+                self.send(node, outbound.collect());
+                true
+            }
+            Err(fatal) => {
+                self.stop(node, &fatal);
+                false
+            }
+        }
     }
 
     pub(crate) fn receivers(&self, from: &Peer, to: Destination) -> Vec<Peer> {
@@ -162,8 +200,9 @@ impl World {
         let mut arrivals = Vec::with_capacity(receivers.len());
         for receiver in receivers {
             let seat = self.seats[receiver];
+            let connection = self.network.connection(&from, receiver);
             let times = self.network.arrivals(self.now, &from, receiver);
-            arrivals.extend(times.map(|at| (at, seat)));
+            arrivals.extend(times.map(|at| (at, seat, connection)));
         }
         let Some(committee) = receivers.first().map(|peer| peer.committee) else {
             return;
@@ -175,9 +214,17 @@ impl World {
             Ok(message) => Rc::new(message),
             Err(rejection) => return self.checkers.on_rejected(&from, &rejection),
         };
-        for (at, seat) in arrivals {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(from, committee, &message);
+        }
+        for (at, seat, connection) in arrivals {
             let message = message.clone();
-            self.agenda.add(at, seat, Event::Deliver { from, message });
+            let event = Event::Deliver {
+                from,
+                connection,
+                message,
+            };
+            self.agenda.add(at, seat, event);
         }
     }
 }

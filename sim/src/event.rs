@@ -1,6 +1,7 @@
 //! What can happen in a world, and the order in which it does: by time, and among equal times in the
 //! order in which it was scheduled.
 
+use core::time::Duration;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -11,11 +12,14 @@ use lockstep_types::{Time, Verified};
 /// One thing that happens to one node.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A message arrives.
+    /// A message arrives, if the connection on which it was sent is still up.
     Deliver {
         from: Peer,
+        connection: u64,
         message: Rc<Verified<Message>>,
     },
+    /// A connection is up again.
+    Connect { peer: Peer },
     /// A moment the member asked to be woken at.
     Wake { life: u64 },
     /// Its disk has finished a sync.
@@ -25,8 +29,14 @@ pub(crate) enum Event {
         life: u64,
         block: Box<ExecutedBlock>,
     },
+    /// Its process is killed, and comes back after `down`.
+    Crash { down: Duration },
     /// Its process starts again.
     Restart,
+    /// Its process goes on, if it stands still.
+    Resume,
+    /// There is space on its disk again.
+    Freed,
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 
 pub mod byzantine;
 pub mod checker;
+mod clock;
 pub mod committee;
 mod copies;
 mod delivery;
@@ -16,6 +17,7 @@ mod network;
 mod node;
 mod process;
 mod random;
+mod replay;
 mod swarm;
 pub mod trace;
 pub mod twins;
@@ -23,10 +25,12 @@ mod workload;
 mod world;
 
 pub use checker::{Broken, Checkers};
-pub use disk::Disk;
-pub use faults::Faults;
-pub use network::{Cut, Links, Network};
+pub use clock::Clock;
+pub use disk::{Disk, Harm};
+pub use faults::{Fault, FaultSet, Faults};
+pub use network::{Cut, LONGEST_DELAY, Links, Network};
 pub use random::Random;
+pub use replay::{Said, Tape};
 pub use swarm::{Chains, Outcome, Run};
 pub use workload::Workload;
 pub use world::{Chain, CrashPoints, World, WorldSpec};

@@ -68,10 +68,7 @@ struct Sum {
 
 /// Runs one seed. A panic inside is a failure of the seed like any other.
 fn run(chains: &mut Chains, arguments: &Arguments, seed: u64) -> Result<Outcome, String> {
-    let run = Run {
-        seed,
-        chaos: Duration::from_secs(arguments.seconds),
-    };
+    let run = Run::new(seed, Duration::from_secs(arguments.seconds));
     let sink = || -> Option<lockstep_sim::trace::Sink> {
         arguments
             .trace

@@ -9,8 +9,14 @@ use lockstep_types::{KeyedSigner, Time};
 
 use crate::Random;
 use crate::byzantine::Liar;
+use crate::clock::Clock;
 use crate::copies::Copy;
 use crate::disk::Disk;
+use crate::event::Event;
+
+/// Messages that wait for a process that stands still: what the buffers of its connections take.
+/// Later ones are lost.
+pub(crate) const MAX_WAITING: usize = 2_048;
 
 /// A seat of the world.
 pub(crate) struct Node {
@@ -20,10 +26,15 @@ pub(crate) struct Node {
     pub(crate) running: Option<Running>,
     /// Counts restarts, so that events of an earlier life are dropped.
     pub(crate) life: u64,
-    /// Its clock minus the world's, in microseconds.
-    pub(crate) skew: i64,
+    /// It never starts again.
+    pub(crate) is_gone: bool,
+    /// How often it still dies shortly after its start.
+    pub(crate) early_deaths: u32,
+    pub(crate) clock: Clock,
     /// The process stands still until then; its connections stay up.
     pub(crate) paused_until: Time,
+    /// What happened to it meanwhile.
+    pub(crate) waiting: Vec<Event>,
     /// What it does with the messages of its replica, when it is Byzantine.
     pub(crate) liar: Option<Box<Liar>>,
     /// Which copy of its member it is, when there are two.
@@ -52,50 +63,53 @@ impl Node {
             disk: Disk::default(),
             running: None,
             life: 0,
-            skew: 0,
+            is_gone: false,
+            early_deaths: 0,
+            clock: Clock::RIGHT,
             paused_until: Time::ZERO,
+            waiting: Vec::new(),
             liar: None,
             copy: None,
             sync,
         }
     }
 
-    /// The world's time by this node's clock.
-    pub(crate) fn local(&self, now: Time) -> Time {
-        Time::from_micros(now.micros().saturating_add_signed(self.skew))
-    }
-
-    /// A moment of this node's clock in the world's time.
-    pub(crate) fn global(&self, local: Time) -> Time {
-        let back = self.skew.checked_neg().expect("skews are small");
-        Time::from_micros(local.micros().saturating_add_signed(back))
-    }
-
     /// Ends its life. False when it was not running.
     ///
     /// Log and safety record are synced in parallel, several steps at a time; the next group starts
     /// when both are on disk. So of a group under way the log writes survive or not, and the last
-    /// record in it survives or not.
+    /// record in it survives, is torn, or is not there.
     pub(crate) fn crash(&mut self, random: &mut Random) -> bool {
         let Some(running) = self.running.take() else {
             return false;
         };
         self.life += 1;
+        self.paused_until = Time::ZERO;
+        self.waiting.clear();
         let steps = running.syncing;
         let group = random.below(steps.len() as u64 + 1);
         let group = usize::try_from(group).expect("an index");
-        if group > 0 && random.chance(500) {
+        if group > 0 && random.chance(500) && !self.disk.is_full {
             for ready in steps.iter().take(group) {
                 self.disk.write_synced(ready.writes(), None);
             }
         }
         let record = steps.iter().take(group).rev().find_map(Ready::record);
-        if let Some(record) = record
-            && random.chance(500)
-        {
-            self.disk.write_record(record);
+        if let Some(record) = record {
+            match random.below(4) {
+                0 | 1 => self.disk.write_record(record),
+                2 => self.disk.tear_record(record, random),
+                _ => {}
+            }
         }
         self.disk.crash(random);
         true
+    }
+
+    /// Something happens to a process that stands still.
+    pub(crate) fn wait(&mut self, event: Event) {
+        if !matches!(event, Event::Deliver { .. }) || self.waiting.len() < MAX_WAITING {
+            self.waiting.push(event);
+        }
     }
 }

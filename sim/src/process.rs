@@ -6,14 +6,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lockstep_shard::{
-    Archive, ExecuteBlock, ExecutedBlock, Executor, Input, Member, Peer, Ready, Setup, run_in_order,
+    Archive, ExecuteBlock, ExecutedBlock, Executor, Fatal, Input, Member, Peer, Ready, Setup,
+    run_in_order,
 };
 use lockstep_types::{CommitteeId, Durable};
 
 use crate::World;
+use crate::disk::Harm;
 use crate::event::Event;
 use crate::node::Running;
 use crate::world::CrashPoints;
+
+/// When a supervisor starts a process again that ended by itself.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the lives of a process last that dies soon after its start.
+const EARLY_DEATH: Duration = Duration::from_millis(400);
 
 impl World {
     /// Ends a member's life. It comes back after `down`, from what its disk kept.
@@ -29,11 +37,90 @@ impl World {
         }
     }
 
-    /// Stops a member's process for a while. It misses nothing and answers nothing.
+    /// Ends a member's life, and the next few soon after they began.
+    pub fn crash_often(&mut self, peer: &Peer, down: Duration, times: u32) {
+        self.nodes[self.seats[peer]].early_deaths = times;
+        self.crash(peer, down);
+    }
+
+    /// Ends a member's life at some later moment.
+    pub fn crash_later(&mut self, peer: &Peer, after: Duration, down: Duration) {
+        let (at, node) = (self.now.after(after), self.seats[peer]);
+        self.agenda.add(at, node, Event::Crash { down });
+    }
+
+    /// Stops a member's process for a while. What is sent to it waits, as much as connections
+    /// buffer.
     pub fn pause(&mut self, peer: &Peer, pause: Duration) {
         let node = self.seats[peer];
         self.tell(node, format_args!("pauses for {} ms", pause.as_millis()));
-        self.nodes[node].paused_until = self.now.after(pause);
+        let until = self.now.after(pause);
+        self.nodes[node].paused_until = until;
+        self.agenda.add(until, node, Event::Resume);
+    }
+
+    /// A process that stood still goes on with what has waited for it.
+    pub(crate) fn resume(&mut self, node: usize) {
+        if self.nodes[node].paused_until > self.now {
+            return; // it was stopped again
+        }
+        for event in core::mem::take(&mut self.nodes[node].waiting) {
+            self.agenda.add(self.now, node, event);
+        }
+    }
+
+    /// Leaves no space on a member's disk for a while. Its process ends when it writes, and its
+    /// supervisor starts it again and again.
+    pub fn fill_disk(&mut self, peer: &Peer, span: Duration) {
+        let node = self.seats[peer];
+        self.tell(
+            node,
+            format_args!("has no space for {} ms", span.as_millis()),
+        );
+        self.nodes[node].disk.is_full = true;
+        self.agenda.add(self.now.after(span), node, Event::Freed);
+    }
+
+    pub(crate) fn free_disk(&mut self, node: usize) {
+        self.nodes[node].disk.is_full = false;
+    }
+
+    /// Lets the next sync of a member's disk fail. Its process ends, and what was not synced is
+    /// lost.
+    pub fn fail_sync(&mut self, peer: &Peer) {
+        self.nodes[self.seats[peer]].disk.fails = true;
+    }
+
+    /// Keeps a copy of a member's files for harm that restores them.
+    pub fn keep_copy(&mut self, peer: &Peer) {
+        self.nodes[self.seats[peer]].disk.keep_copy();
+    }
+
+    /// Kills a member and harms its files; it tries to start again after `down`. From here on it
+    /// may refuse to run, and still may not break any other rule.
+    pub fn harm(&mut self, peer: &Peer, harm: Harm, down: Duration) {
+        let node = self.seats[peer];
+        let mut random = self.random.fork();
+        self.checkers.let_stop(*peer);
+        self.nodes[node].crash(&mut random);
+        let done = self.nodes[node].disk.harm(harm, &mut random);
+        self.tell(node, format_args!("is harmed: {harm:?}, {done}"));
+        self.nodes[node].is_gone |= harm == Harm::Wipe;
+        self.agenda.add(self.now.after(down), node, Event::Restart);
+    }
+
+    /// It found something that must not be, and ends for good.
+    pub(crate) fn stop(&mut self, node: usize, fatal: &Fatal) {
+        let peer = self.nodes[node].peer;
+        self.checkers.on_stop(&peer, fatal);
+        let mut random = self.random.fork();
+        self.nodes[node].crash(&mut random);
+    }
+
+    /// Its disk cannot go on: the process ends, and is started again.
+    pub(crate) fn fail(&mut self, node: usize, what: &str) {
+        self.tell(node, format_args!("stops: {what}"));
+        self.crash_node(node, RESTART_AFTER);
     }
 
     /// Sets how long a member's disk takes for a sync.
@@ -46,10 +133,14 @@ impl World {
         self.crash_points = points;
     }
 
-    /// Ends all pauses and starts whatever is down.
+    /// Ends all pauses, makes space on all disks and starts whatever is down.
     pub fn wake_everybody(&mut self) {
         for node in 0..self.nodes.len() {
             self.nodes[node].paused_until = self.now;
+            self.nodes[node].early_deaths = 0;
+            self.nodes[node].disk.fails = false;
+            self.free_disk(node);
+            self.resume(node);
             if self.nodes[node].running.is_none() {
                 self.restart(node);
             }
@@ -57,30 +148,20 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].running.is_some() {
-            return; // started by hand before its time
+        if self.nodes[node].running.is_some() || self.nodes[node].is_gone {
+            return; // started by hand before its time, or never again
         }
-        let genesis = self.chain.genesis.clone();
+        let disk = self.nodes[node].disk.contents();
+        self.checkers.on_start(&self.nodes[node].peer, disk);
+        let (member, executor) = match self.recover(node) {
+            Ok(parts) => parts,
+            Err(reason) => {
+                let peer = self.nodes[node].peer;
+                self.tell(node, format_args!("does not start: {reason}"));
+                return self.checkers.on_stop(&peer, &reason);
+            }
+        };
         let this = &mut self.nodes[node];
-        let setup = Setup {
-            genesis: genesis.clone(),
-            committee: this.peer.committee,
-            me: this.peer.member,
-            signer: Arc::new(this.signer.clone()),
-            timers: self.timers,
-        };
-        let peer = this.peer;
-        self.checkers.on_start(&peer, this.disk.store());
-        let record = this.disk.record().cloned();
-        let member = match Member::recover(setup, this.disk.store(), record) {
-            Ok(member) => member,
-            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
-        };
-        let load = |shard| Executor::load(genesis, shard, this.disk.store());
-        let executor = match peer.committee.shard().map(load).transpose() {
-            Ok(executor) => executor,
-            Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
-        };
         this.running = Some(Running {
             member,
             executor,
@@ -91,7 +172,37 @@ impl World {
         let life = this.life;
         self.tell(node, format_args!("starts"));
         self.agenda.add(self.now, node, Event::Wake { life });
+        if self.nodes[node].early_deaths > 0 {
+            self.nodes[node].early_deaths -= 1;
+            let after = self.random.duration(Duration::ZERO, EARLY_DEATH);
+            let down = self
+                .random
+                .duration(Duration::from_millis(10), RESTART_AFTER);
+            self.agenda
+                .add(self.now.after(after), node, Event::Crash { down });
+        }
         self.connect(node);
+    }
+
+    /// What the disk makes of a member.
+    fn recover(&mut self, node: usize) -> Result<(Member, Option<Executor>), String> {
+        let genesis = self.chain.genesis.clone();
+        let this = &mut self.nodes[node];
+        let committee = this.peer.committee;
+        let setup = Setup {
+            genesis: genesis.clone(),
+            committee,
+            me: this.peer.member,
+            signer: Arc::new(this.signer.clone()),
+            timers: self.timers,
+        };
+        let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
+        let store = this.disk.store();
+        let member = Member::recover(setup, store, record);
+        let member = member.map_err(|fatal| fatal.to_string())?;
+        let load = |shard| Executor::load(genesis, shard, store);
+        let executor = committee.shard().map(load).transpose();
+        Ok((member, executor.map_err(|fatal| fatal.to_string())?))
     }
 
     pub(crate) fn dies_here(&mut self) -> bool {
@@ -130,6 +241,9 @@ impl World {
 
     /// The disk has finished the oldest step's writes.
     pub(crate) fn on_synced(&mut self, node: usize) {
+        if core::mem::take(&mut self.nodes[node].disk.fails) {
+            return self.fail(node, "a sync failed");
+        }
         let ready = self.running(node).syncing.pop_front();
         let ready = ready.expect("one sync per event");
         let this = &mut self.nodes[node];
@@ -151,7 +265,7 @@ impl World {
     /// A beacon's commits show in its store.
     pub(crate) fn judge_beacon(&mut self, node: usize) {
         let peer = self.nodes[node].peer;
-        let archive = Archive::new(self.nodes[node].disk.store());
+        let archive = Archive::new(self.nodes[node].disk.contents());
         let judged = self.judged.entry(peer).or_default();
         loop {
             let height = judged.next();
@@ -162,7 +276,7 @@ impl World {
             match found {
                 Ok(Some((link, proof))) => self.checkers.on_committed(&peer, &link, &proof),
                 Ok(None) => return,
-                Err(fatal) => return self.checkers.on_fatal(&peer, &fatal),
+                Err(fatal) => return self.checkers.on_stop(&peer, &fatal),
             }
             *judged = height;
         }
@@ -184,7 +298,7 @@ impl World {
                 self.agenda
                     .add(self.now, node, Event::Executed { life, block });
             }
-            Err(fatal) => self.checkers.on_fatal(&peer, &fatal),
+            Err(fatal) => self.stop(node, &fatal),
         }
     }
 

@@ -5,6 +5,7 @@
 //! twenty seconds; then the clients stop, and within twenty more seconds everything they sent must
 //! be executed, and what is on its way between shards must have arrived.
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ use lockstep_types::{CommitteeId, Digest, Height, MemberIndex, ShardId, Time};
 
 use crate::byzantine::Lies;
 use crate::checker::ExactlyOnce;
-use crate::faults::{CALM, Faults, SYNC};
+use crate::faults::{CALM, Fault, FaultSet, Faults, SYNC};
+use crate::replay::Tape;
 use crate::trace;
 use crate::world::{Chain, WorldSpec};
 use crate::{Broken, Random, Workload, World};
@@ -35,28 +37,105 @@ const BETWEEN_ACTS: Duration = Duration::from_millis(150);
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// When chains begin. Clocks may be wrong by an hour in both directions.
+const BEGINNING: Time = Time::from_millis(10_000_000);
+
+/// How long another chain runs whose messages are said in a run.
+const OTHER_CHAIN: Duration = Duration::from_secs(4);
+
 /// The shape of a chain, as far as runs vary it.
-type Shape = (u8, Duration, Duration);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shape {
+    shards: u16,
+    validators: u8,
+    depth: u8,
+    interval: Duration,
+    patience: Duration,
+}
+
+impl Shape {
+    /// Mostly two shards and committees of four. A committee of seven costs three times as much and
+    /// shows what two faulty members can do together.
+    fn draw(random: &mut Random) -> Self {
+        let millis = Duration::from_millis;
+        Shape {
+            shards: [1, 2, 2, 2, 2, 2, 2, 3][index(random.below(8))],
+            validators: [4, 4, 4, 4, 4, 4, 4, 7][index(random.below(8))],
+            depth: [0, 1, 1, 2][index(random.below(4))],
+            interval: millis([400, 1_000, 2_000][index(random.below(3))]),
+            patience: millis([1_000, 4_000][index(random.below(2))]),
+        }
+    }
+
+    fn chain(self, name: &str) -> Chain {
+        Chain::new(&DevelopmentSpec {
+            name: name.to_owned(),
+            shards: self.shards,
+            validators: self.validators,
+            depth: self.depth,
+            interval: self.interval,
+            patience: self.patience,
+            time: BEGINNING,
+            ..DevelopmentSpec::default()
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape {
+            shards,
+            validators,
+            depth,
+            interval,
+            patience,
+        } = self;
+        let (interval, patience) = (interval.as_millis(), patience.as_millis());
+        write!(
+            f,
+            "{shards} shards, {validators} members each, depth {depth}, windows of {interval} ms, \
+             patience {patience} ms"
+        )
+    }
+}
 
 /// Chains made so far, so that runs share them.
 #[derive(Default)]
-pub struct Chains(BTreeMap<Shape, Chain>);
+pub struct Chains {
+    chains: BTreeMap<Shape, Chain>,
+    tapes: BTreeMap<(u16, u8), Tape>,
+}
 
 impl Chains {
     fn get(&mut self, shape: Shape) -> Chain {
+        let make = || shape.chain("simulated");
+        self.chains.entry(shape).or_insert_with(make).clone()
+    }
+
+    /// What was said on another chain of as many shards and members. Its validators have the keys
+    /// of this one's.
+    fn tape(&mut self, shape: Shape) -> Tape {
+        let key = (shape.shards, shape.validators);
         let make = || {
-            let (depth, interval, patience) = shape;
-            Chain::new(&DevelopmentSpec {
-                shards: 2,
-                validators: 4,
-                depth,
-                interval,
-                patience,
-                time: Time::from_millis(1_000),
-                ..DevelopmentSpec::default()
-            })
+            let mut world = World::new(WorldSpec {
+                seed: 0,
+                chain: shape.chain("another"),
+                links: CALM,
+                sync: SYNC,
+                timers: TimerConfig::DEFAULT,
+            });
+            world.record_messages();
+            let mut random = Random::new(0);
+            let mut workload = Workload::new(&mut random, &world);
+            let end = world.now().after(OTHER_CHAIN);
+            while world.now() < end {
+                workload.act(&mut random, &mut world);
+                let next = world.now().after(BETWEEN_ACTS);
+                world.run_until(next).expect("nothing is wrong there");
+            }
+            world.into_tape()
         };
-        self.0.entry(shape).or_insert_with(make).clone()
+        self.tapes.entry(key).or_insert_with(make).clone()
     }
 }
 
@@ -67,6 +146,8 @@ pub struct Run {
     pub seed: u64,
     /// How long the chaos lasts.
     pub chaos: Duration,
+    /// Faults that are switched off after everything is drawn.
+    pub without: FaultSet,
 }
 
 /// What a run came to.
@@ -97,20 +178,30 @@ struct Stage {
     clients: Random,
     next_act: Time,
     next_strike: Option<Time>,
+    tape: Tape,
 }
 
 impl Run {
+    /// A run with all faults that are drawn.
+    pub fn new(seed: u64, chaos: Duration) -> Self {
+        Run {
+            seed,
+            chaos,
+            without: FaultSet::NONE,
+        }
+    }
+
     /// Makes the run.
     pub fn go(&self, chains: &mut Chains, sink: Option<trace::Sink>) -> Outcome {
         let mut random = Random::new(self.seed);
-        let mut shape = random.fork();
-        let depth = [0, 1, 1, 2][index(shape.below(4))];
-        let interval = [400, 1_000, 2_000][index(shape.below(3))];
-        let patience = [1_000, 4_000][index(shape.below(2))];
-        let millis = Duration::from_millis;
-        let chain = chains.get((depth, millis(interval), millis(patience)));
+        let shape = Shape::draw(&mut random.fork());
+        let chain = chains.get(shape);
         let mut fate = random.fork();
-        let faults = Faults::draw(&mut fate, &chain.genesis);
+        let faults = Faults::draw(&mut fate, &chain.genesis).without(self.without);
+        let tape = match faults.on().contains(Fault::OtherChain) {
+            true => chains.tape(shape),
+            false => Tape::default(),
+        };
         let mut world = World::new(WorldSpec {
             seed: random.fork().below(u64::MAX),
             chain,
@@ -119,10 +210,7 @@ impl Run {
             timers: TimerConfig::DEFAULT,
         });
         if let Some(mut sink) = sink {
-            sink(&format!(
-                "seed {}: depth {depth}, windows of {interval} ms, patience {patience} ms; {faults}",
-                self.seed
-            ));
+            sink(&format!("seed {}: {shape}; {faults}", self.seed));
             world.trace_to(sink);
         }
         let start = world.now();
@@ -131,7 +219,8 @@ impl Run {
         let workload = Workload::new(&mut clients, &world);
         let mut stage = Stage {
             next_act: start,
-            next_strike: Some(start.after(millis(300))),
+            next_strike: faults.first(start),
+            tape,
             world,
             workload,
             fate,
@@ -178,8 +267,8 @@ impl Stage {
             if let Some(faults) = faults
                 && strike == Some(next)
             {
-                let pause = faults.strike(&mut self.fate, &mut self.world);
-                self.next_strike = pause.map(|pause| next.after(pause).next());
+                let pause = faults.strike(&mut self.fate, &mut self.world, &self.tape);
+                self.next_strike = Some(next.after(pause).next());
             }
         }
         Ok(())
@@ -246,7 +335,7 @@ impl Stage {
                 committee,
                 member: MemberIndex::new(u8::try_from(member).expect("small")),
             });
-            let correct = members.find(|peer| self.world.checkers.is_correct(peer))?;
+            let correct = members.find(|peer| self.world.checkers.is_sound(peer))?;
             Some(self.world.executor(&correct)?.ledger())
         })
     }

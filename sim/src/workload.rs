@@ -70,6 +70,7 @@ impl Workload {
             let homes: Vec<Peer> = world
                 .correct()
                 .filter(|peer| peer.committee == committee)
+                .filter(|peer| world.checkers.is_dependable(peer))
                 .collect();
             Client {
                 signer: world.engine().signer_for(account.key.public_key()),

@@ -21,9 +21,11 @@ use lockstep_types::{
 
 use crate::byzantine::{Kind, Liar};
 use crate::checker::Checkers;
+use crate::clock::Clock;
 use crate::event::{Agenda, Event};
 use crate::network::{Links, Network};
 use crate::node::{Node, Running};
+use crate::replay::Recorder;
 use crate::trace;
 use crate::{Broken, Random};
 
@@ -90,6 +92,8 @@ pub struct World {
     pub(crate) seats: BTreeMap<Peer, usize>,
     pub(crate) network: Network,
     pub(crate) crash_points: Option<CrashPoints>,
+    /// What was said so far, when something of it is to be said again.
+    pub(crate) recorder: Option<Recorder>,
     /// Up to where each beacon member's committed blocks were judged.
     pub(crate) judged: BTreeMap<Peer, Height>,
     /// For what happens in the world.
@@ -123,6 +127,7 @@ impl World {
             nodes: Vec::new(),
             seats: BTreeMap::new(),
             crash_points: None,
+            recorder: None,
             judged: BTreeMap::new(),
             digest: Some(Hasher::new("lockstep/simulated-events")),
             trace: None,
@@ -189,9 +194,9 @@ impl World {
         self.seats.keys().copied()
     }
 
-    /// Seats of members that keep the rules.
+    /// Seats of members that keep the rules, and whose disks let them.
     pub fn correct(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.peers().filter(|peer| self.checkers.is_correct(peer))
+        self.peers().filter(|peer| self.checkers.is_sound(peer))
     }
 
     /// A running member.
@@ -256,10 +261,10 @@ impl World {
         Some(id)
     }
 
-    /// Sets a member's clock this many microseconds before or behind the world's.
-    pub fn set_skew(&mut self, peer: &Peer, micros: i64) {
+    /// Sets a member's clock.
+    pub fn set_clock(&mut self, peer: &Peer, clock: Clock) {
         let node = self.seats[peer];
-        self.nodes[node].skew = micros;
+        self.nodes[node].clock = clock;
         // Its timers run by its clock; asking once too often does no harm.
         let life = self.nodes[node].life;
         if let Some(running) = &mut self.nodes[node].running {
@@ -286,11 +291,21 @@ impl World {
 
     fn handle(&mut self, node: usize, event: Event) {
         let paused_until = self.nodes[node].paused_until;
-        if paused_until > self.now {
-            return self.agenda.add(paused_until, node, event);
+        let is_outside = matches!(event, Event::Crash { .. } | Event::Freed);
+        if paused_until > self.now && !is_outside {
+            return self.nodes[node].wait(event);
         }
         match event {
-            Event::Deliver { from, message } => self.deliver(from, node, message),
+            Event::Deliver {
+                from,
+                connection,
+                message,
+            } => {
+                if connection == self.network.connection(&from, &self.nodes[node].peer) {
+                    self.deliver(from, node, message);
+                }
+            }
+            Event::Connect { peer } => self.on_connect(node, peer),
             Event::Wake { life } if self.is_alive(node, life) => {
                 let due = self.running(node).wake_at.is_some_and(|at| at <= self.now);
                 if due {
@@ -302,7 +317,10 @@ impl World {
             Event::Executed { life, block } if self.is_alive(node, life) => {
                 self.on_executed(node, block);
             }
+            Event::Crash { down } => self.crash_node(node, down),
             Event::Restart => self.restart(node),
+            Event::Resume => self.resume(node),
+            Event::Freed => self.free_disk(node),
             Event::Wake { .. } | Event::Synced { .. } | Event::Executed { .. } => {}
         }
     }
@@ -318,15 +336,13 @@ impl World {
 
     pub(crate) fn step(&mut self, node: usize, input: Input) {
         self.steps += 1;
-        let now = self.nodes[node].local(self.now);
+        let now = self.nodes[node].clock.read(self.now);
         let mut ready = self.running(node).member.step(now, input);
         let peer = self.nodes[node].peer;
         self.checkers.on_step(&peer, &ready);
         self.tell_step(node, &ready);
-        if ready.stop.is_some() {
-            self.nodes[node].running = None;
-            self.nodes[node].life += 1;
-            return;
+        if let Some(fatal) = ready.stop.take() {
+            return self.stop(node, &fatal);
         }
         for stamp in core::mem::take(&mut ready.phases) {
             self.phases.push((peer, stamp));
@@ -338,10 +354,16 @@ impl World {
             prompt.truncate(self.prefix(prompt.len()));
         }
         self.send(node, prompt);
+        if self.nodes[node].disk.is_full && (writes || !ready.execute.is_empty()) {
+            return self.fail(node, "no space");
+        }
         for block in core::mem::take(&mut ready.execute) {
             self.execute(node, block);
         }
         self.serve(node, &mut ready);
+        if self.nodes[node].running.is_none() {
+            return; // execution or an answer found something that must not be
+        }
         self.set_wake(node, ready.wake_at);
         if writes {
             self.start_sync(node, ready);
@@ -378,7 +400,8 @@ impl World {
 
     fn set_wake(&mut self, node: usize, at: Option<Time>) {
         let Some(at) = at else { return };
-        let at = self.nodes[node].global(at).max(self.now.next());
+        let wait = self.nodes[node].clock.wait(self.now, at);
+        let at = self.now.after(wait).max(self.now.next());
         let life = self.nodes[node].life;
         if self.running(node).wake_at.is_none_or(|set| at < set) {
             self.running(node).wake_at = Some(at);
@@ -393,7 +416,7 @@ impl World {
             .iter()
             .filter(|n| n.peer.committee == CommitteeId::Beacon);
         let mut found = beacon.filter_map(|node| {
-            Archive::new(node.disk.store())
+            Archive::new(node.disk.contents())
                 .record(number)
                 .expect("memory does not fail")
         });

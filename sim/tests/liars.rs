@@ -84,6 +84,7 @@ fn world(seed: u64) -> World {
             delay_max: Duration::from_millis(30),
             straggler_per_mille: 5,
             loss_per_mille: 80,
+            tail_per_mille: 0,
             duplicate_per_mille: 20,
         },
         sync: Duration::from_millis(1),

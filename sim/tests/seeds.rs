@@ -25,7 +25,7 @@ fn listed() -> Vec<u64> {
 fn seeds_that_once_failed_pass() {
     let mut chains = Chains::default();
     for seed in listed() {
-        let outcome = Run { seed, chaos: CHAOS }.go(&mut chains, None);
+        let outcome = Run::new(seed, CHAOS).go(&mut chains, None);
         assert_eq!(outcome.failure, None, "seed {seed}: {}", outcome.faults);
         assert!(outcome.executed > 0, "seed {seed} did nothing");
     }
@@ -36,8 +36,8 @@ fn two_runs_of_a_seed_are_the_same_event_for_event() {
     for seed in 0..25 {
         let chaos = Duration::from_secs(5);
         // Each with chains of its own: nothing may depend on what ran before.
-        let first = Run { seed, chaos }.go(&mut Chains::default(), None);
-        let second = Run { seed, chaos }.go(&mut Chains::default(), None);
+        let first = Run::new(seed, chaos).go(&mut Chains::default(), None);
+        let second = Run::new(seed, chaos).go(&mut Chains::default(), None);
         assert_eq!(first.digest, second.digest, "seed {seed}");
         assert_eq!(first.steps, second.steps, "seed {seed}");
     }

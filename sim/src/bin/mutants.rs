@@ -111,7 +111,7 @@ fn noticed(run: impl FnOnce() -> Option<String>) -> Option<String> {
 
 fn simulate(chains: &mut Chains, seed: u64) -> Option<String> {
     let found = noticed(|| {
-        let run = Run { seed, chaos: CHAOS };
+        let run = Run::new(seed, CHAOS);
         let (at, broken) = run.go(chains, None).failure?;
         Some(format!("{broken} (at {at})"))
     })?;

@@ -8,13 +8,13 @@ mod committee;
 mod exactly_once;
 mod statements;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_consensus as consensus;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Ledger, Store};
-use lockstep_shard::{ExecutedBlock, Fatal, Message, Peer, Ready};
+use lockstep_shard::{ExecutedBlock, Message, Peer, Ready};
 use lockstep_types::{
     Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
 };
@@ -56,6 +56,10 @@ pub struct Checkers {
     pub exactly_once: ExactlyOnce,
     /// Faulty members, and what became of their lies.
     byzantine: BTreeMap<Peer, Lies>,
+    /// May stop, and does nothing else that a correct member does not.
+    frail: BTreeSet<Peer>,
+    /// Keep every rule, and forget what they took in earlier than they should.
+    hasty: BTreeSet<Peer>,
     broken: Option<Broken>,
 }
 
@@ -68,6 +72,8 @@ impl Checkers {
             commit: CommitRule::new(genesis.clone(), engine),
             exactly_once: ExactlyOnce::new(genesis),
             byzantine: BTreeMap::new(),
+            frail: BTreeSet::new(),
+            hasty: BTreeSet::new(),
             broken: None,
         }
     }
@@ -119,14 +125,31 @@ impl Checkers {
         }
     }
 
+    /// This member's disk fails: it may stop at any time, and keeps every other rule.
+    pub fn let_stop(&mut self, peer: Peer) {
+        self.frail.insert(peer);
+    }
+
+    /// This member's clock is wrong: what waits at it may be given up at any time.
+    pub fn let_forget(&mut self, peer: Peer) {
+        self.hasty.insert(peer);
+    }
+
+    /// Is this member expected to bring through what it has taken in?
+    pub fn is_dependable(&self, peer: &Peer) -> bool {
+        self.is_sound(peer) && !self.hasty.contains(peer)
+    }
+
+    /// Is this member expected to keep the rules and to keep running?
+    pub fn is_sound(&self, peer: &Peer) -> bool {
+        self.is_correct(peer) && !self.frail.contains(peer)
+    }
+
     pub(crate) fn on_submitted(&mut self, id: TransactionId) {
         self.exactly_once.on_submitted(id);
     }
 
     pub(crate) fn on_step(&mut self, peer: &Peer, ready: &Ready) {
-        if let Some(fatal) = &ready.stop {
-            self.on_fatal(peer, fatal);
-        }
         if !self.is_correct(peer) {
             return;
         }
@@ -134,6 +157,9 @@ impl Checkers {
             if let Some(lies) = self.byzantine.get_mut(from) {
                 lies.on_answer(reason);
             }
+        }
+        if let Some(record) = ready.record() {
+            self.statements.on_record(peer, record);
         }
         for evidence in &ready.evidence {
             let author = Peer {
@@ -205,7 +231,7 @@ impl Checkers {
 
     /// A member is about to start from this disk.
     pub(crate) fn on_start(&mut self, peer: &Peer, store: &dyn Store) {
-        if self.is_correct(peer) && peer.committee.shard().is_some() {
+        if self.is_sound(peer) && peer.committee.shard().is_some() {
             let result = bodies::check(peer, store);
             self.note(result);
         }
@@ -220,11 +246,12 @@ impl Checkers {
         }
     }
 
-    pub(crate) fn on_fatal(&mut self, peer: &Peer, fatal: &Fatal) {
+    /// A member ended by itself, or did not start.
+    pub(crate) fn on_stop(&mut self, peer: &Peer, reason: &dyn core::fmt::Display) {
         if let Some(lies) = self.byzantine.get_mut(peer) {
-            lies.on_answer(&format!("stops: {fatal}"));
-        } else {
-            let detail = format!("{peer:?} stopped: {fatal}");
+            lies.on_answer(&format!("stops: {reason}"));
+        } else if self.is_sound(peer) {
+            let detail = format!("{peer:?} stopped: {reason}");
             self.note(Err(Broken::new("correct members do not stop", detail)));
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_consensus::{self as consensus, Proposal};
+use lockstep_consensus::{self as consensus, Proposal, SafetyRecord};
 use lockstep_shard::{Message, Peer};
 use lockstep_types::{BlockId, CommitteeId, Signature, Timeout, View, Vote};
 
@@ -18,6 +18,9 @@ pub struct Statements {
     proposals: BTreeMap<(Peer, View), BlockId>,
     /// The last view each member gave up on.
     gave_up: BTreeMap<Peer, View>,
+    /// The last vote that each member signed before it gave up its view. It may be sent later, and
+    /// then for the first time, when the process died in between.
+    signed: BTreeMap<Peer, View>,
     /// The highest certified view under a block each member voted for.
     locks: BTreeMap<Peer, View>,
     /// Blocks proposed by anybody: the view of the parent's certificate, and whether some proposal
@@ -69,12 +72,20 @@ impl Statements {
         }
     }
 
+    /// A correct member writes its record.
+    pub(super) fn on_record(&mut self, from: &Peer, record: &SafetyRecord) {
+        let voted = record.last_voted_view();
+        if voted > record.last_timed_out_view() {
+            self.signed.insert(*from, voted);
+        }
+    }
+
     fn on_vote(&mut self, from: &Peer, vote: &Vote) -> Result<(), Broken> {
         if !same(&mut self.votes, (*from, vote.view), vote.block, "vote")? {
             return Ok(()); // a repeat
         }
         let gave_up = self.gave_up.get(from).copied().unwrap_or_default();
-        if gave_up >= vote.view {
+        if gave_up >= vote.view && self.signed.get(from) != Some(&vote.view) {
             let detail = format!("{from:?} voted in {} after giving up {gave_up}", vote.view);
             return Err(Broken::new("no vote after a timeout", detail));
         }
