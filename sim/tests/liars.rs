@@ -70,11 +70,12 @@ fn expected(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-fn world(seed: u64) -> World {
+fn world(seed: u64, validators: u8) -> World {
     World::new(WorldSpec {
         seed,
         chain: Chain::new(&DevelopmentSpec {
             depth: 1,
+            validators,
             interval: Duration::from_millis(700),
             time: Time::from_millis(1_000),
             ..DevelopmentSpec::default()
@@ -94,7 +95,7 @@ fn world(seed: u64) -> World {
 
 /// A world with one liar in a committee, and what became of its lies.
 fn run(kind: Kind, committee: CommitteeId, seed: u64) -> Lies {
-    let mut world = world(seed);
+    let mut world = world(seed, 4);
     let member = |at: u64| Peer {
         committee,
         member: MemberIndex::new(u8::try_from(at % 4).unwrap()),
@@ -172,4 +173,38 @@ fn check(kind: Kind) -> Result<(), String> {
 fn every_liar_lies_and_is_answered() {
     let problems = Kind::ALL.into_iter().filter_map(|kind| check(kind).err());
     assert_eq!(problems.collect::<Vec<String>>(), Vec::<String>::new());
+}
+
+#[test]
+fn two_liars_of_seven_in_every_committee_at_once() {
+    for seed in 0..8 {
+        let mut world = world(seed, 7);
+        let mut random = Random::new(seed);
+        let committees: Vec<CommitteeId> = world.genesis().committees().collect();
+        let mut liars = Vec::new();
+        for committee in &committees {
+            for half in [0, 3] {
+                let member = MemberIndex::new(half + u8::try_from(random.below(3)).unwrap());
+                let committee = *committee;
+                let kind = *random.pick(&Kind::of(committee));
+                world.corrupt(&Peer { committee, member }, kind);
+                liars.push((committee, kind.name()));
+            }
+        }
+        let mut clients = Workload::new(&mut random, &world);
+        let end = world.now().after(SPAN);
+        while world.now() < end {
+            clients.act(&mut random, &mut world);
+            let next = world.now().after(Duration::from_millis(50)).min(end);
+            assert_eq!(world.run_until(next), Ok(()), "seed {seed}: {liars:?}");
+        }
+        for committee in committees {
+            let height = world.checkers.agreement.height(committee);
+            let least = Height::new(5);
+            assert!(
+                height > least,
+                "seed {seed}: {committee:?} at {height}, {liars:?}"
+            );
+        }
+    }
 }

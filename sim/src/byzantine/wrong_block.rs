@@ -17,13 +17,15 @@ pub(super) struct WrongBlock(Instead);
 fn wrong(seat: &mut Seat<'_>, own: &Proposal) -> Option<Proposal> {
     let mut header = own.block.header().clone();
     let mut payload = own.block.payload().to_vec();
-    match seat.choose(8) {
+    match seat.choose(9) {
         0 => header.height = header.height.next(),
         1 => header.time = parent_time(seat, &header)?,
         2 => header.time = header.time.after(core::time::Duration::from_secs(3_600)),
         3 => header.parent_view = header.parent_view.next(),
         4 => header.proposer = MemberIndex::new(u8::MAX),
         5 => payload = vec![7; 100],
+        // As far ahead as it may be: voters wait for it.
+        6 => header.time = seat.now.after(core::time::Duration::from_millis(950)),
         _ => payload = wrong_payload(seat, &payload)?.to_bytes(),
     }
     let (justify, entered_by) = (own.justify.clone(), own.entered_by.clone());
