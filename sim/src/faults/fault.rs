@@ -181,6 +181,12 @@ impl FaultSet {
         FaultSet(self.0 & !others.0)
     }
 
+    /// Those of both sets.
+    #[must_use]
+    pub fn with(self, others: FaultSet) -> Self {
+        FaultSet(self.0 | others.0)
+    }
+
     /// One after the other.
     pub fn iter(self) -> impl Iterator<Item = Fault> {
         let all = Fault::ALL.iter().copied();
