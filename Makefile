@@ -2,8 +2,9 @@
 CARGO ?= cargo
 SEEDS ?= 500
 SCHEDULES ?= 5000
+SECONDS ?= 1
 
-.PHONY: help setup build demo test lint sim twins mutants soak bench docs clean
+.PHONY: help setup build demo test lint sim twins fuzz mutants soak bench docs clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,10 +18,11 @@ build: setup ## builds both binaries
 demo: build ## a network, a transfer across shards with its receipt, a quick sweep and its report
 	@sh ops/demo.sh
 
-test: setup ## all tests, 500 simulated networks, schedules of twins, and the planted bugs
+test: setup ## all tests, 500 simulated networks, schedules of twins, bent bytes, and the planted bugs
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory sim
 	$(MAKE) --no-print-directory twins
+	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory mutants
 
 lint: setup ## formats and lints, as CI does
@@ -33,6 +35,9 @@ sim: ## SEEDS=N simulated networks with faults
 
 twins: ## SCHEDULES=N schedules of a committee in which two replicas share one key
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin twins -- --schedules $(SCHEDULES)
+
+fuzz: ## bent bytes for SECONDS=N per target
+	$(CARGO) run --release --locked -q -p lockstep-sim --bin fuzz -- --seconds $(SECONDS)
 
 mutants: ## plants one bug after the other; somebody must notice each
 	$(CARGO) run --release --locked -q -p lockstep-sim --features mutants --bin mutants

@@ -36,6 +36,9 @@ struct Flying {
 pub struct Mempool {
     genesis: GenesisHash,
     waiting: VecDeque<TransactionId>,
+    /// What stands in `waiting`. An id may leave `flying` before its turn and come again: it keeps
+    /// its one place, so that no batch holds it twice.
+    queued: BTreeSet<TransactionId>,
     /// Everything taken in and not yet executed, waiting or packed.
     flying: BTreeMap<TransactionId, Flying>,
     waiting_since: Option<Time>,
@@ -57,6 +60,7 @@ impl Mempool {
         Mempool {
             genesis,
             waiting: VecDeque::new(),
+            queued: BTreeSet::new(),
             flying: BTreeMap::new(),
             waiting_since: None,
             later: BTreeSet::new(),
@@ -92,7 +96,9 @@ impl Mempool {
     }
 
     fn wait(&mut self, now: Time, id: TransactionId) {
-        self.waiting.push_back(id);
+        if self.queued.insert(id) {
+            self.waiting.push_back(id);
+        }
         self.waiting_since.get_or_insert(now);
     }
 
@@ -119,8 +125,7 @@ impl Mempool {
             && due <= now
         {
             self.later.pop_first();
-            self.waiting.push_back(id);
-            self.waiting_since.get_or_insert(due);
+            self.wait(due, id);
         }
     }
 
@@ -151,6 +156,7 @@ impl Mempool {
                 break;
             };
             let Some(flying) = self.flying.get(&id) else {
+                self.queued.remove(&id);
                 continue;
             };
             bytes += parity_scale_codec::Encode::encoded_size(&*flying.transaction);
@@ -158,6 +164,7 @@ impl Mempool {
                 self.waiting.push_front(id);
                 break;
             }
+            self.queued.remove(&id);
             taken.push(flying.transaction.clone());
         }
         self.waiting_since = (!self.waiting.is_empty()).then_some(now);
@@ -206,6 +213,7 @@ impl Mempool {
             .retain(|_, flying| flying.transaction.expiry >= open);
         if self.flying.is_empty() {
             self.waiting.clear();
+            self.queued.clear();
             self.later.clear();
             self.waiting_since = None;
         }

@@ -13,6 +13,7 @@ mod disk;
 mod event;
 mod faults;
 mod forgery;
+pub mod fuzz;
 mod network;
 mod node;
 mod process;
