@@ -715,7 +715,7 @@ impl<'a> World<'a> {
             remember(&mut self.heard.tcs, tc);
             break;
         }
-        if script.byte() % 2 == 0 {
+        if script.byte().is_multiple_of(2) {
             return;
         }
         let high_qc = self.heard.qcs[script.index(self.heard.qcs.len())].clone();

@@ -170,13 +170,13 @@ impl Pair {
         let from = self.sides[at].ledger.consumed(ShardId::new(1 - me.get()));
         let mut bundles = Vec::new();
         if let Some(bundle) = source.bundle(me, from, 1 + script.below(6)) {
-            if script.byte() % 4 == 0 {
+            if script.byte().is_multiple_of(4) {
                 bundles.extend(bent(&bundle, script));
             }
             self.bundles.push(bundle.clone());
             bundles.push(bundle);
         }
-        if !self.bundles.is_empty() && script.byte() % 3 == 0 {
+        if !self.bundles.is_empty() && script.byte().is_multiple_of(3) {
             bundles.push(self.bundles[script.index(self.bundles.len())].clone());
         }
         // What a block lists has passed its voters: it is for this shard.
@@ -189,7 +189,7 @@ impl Pair {
         let at = usize::from(choice % 2);
         if choice % 16 == 15 {
             let seals: Vec<_> = self.sides.iter().map(|side| side.seal.clone()).collect();
-            let absent = script.byte() % 4 == 0;
+            let absent = script.byte().is_multiple_of(4);
             for (here, seal) in seals.into_iter().rev().enumerate() {
                 self.sides[here].records.push(seal.filter(|_| !absent));
             }

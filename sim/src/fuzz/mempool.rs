@@ -102,7 +102,7 @@ impl World {
             }
             8 => {
                 let ids = self.some_flying(script);
-                if script.byte() % 2 == 0 {
+                if script.byte().is_multiple_of(2) {
                     self.pool.pack_again(self.now, ids);
                 } else {
                     self.skip(script, &ids);
@@ -126,7 +126,7 @@ impl World {
     }
 
     fn skip(&mut self, script: &mut Script<'_>, ids: &[TransactionId]) {
-        let early = script.byte() % 2 == 0;
+        let early = script.byte().is_multiple_of(2);
         let refusal = if early {
             let (expected, got) = (0, 1);
             Refusal::NonceAhead { expected, got }
@@ -134,7 +134,7 @@ impl World {
             let (expected, got) = (1, 0);
             Refusal::StaleNonce { expected, got }
         };
-        let skipped: Vec<_> = ids.iter().map(|id| (*id, refusal.clone())).collect();
+        let skipped: Vec<_> = ids.iter().map(|id| (*id, refusal)).collect();
         self.pool.on_skipped(self.now, &skipped);
         if !early {
             self.held.retain(|id| !ids.contains(id));

@@ -117,7 +117,7 @@ const ELEMENTS: [usize; 7] = [1, 2, 8, 20, 32, 33, 64];
 
 /// One element more or less in what looks like a short SCALE list, its length with it.
 fn element(random: &mut Random, input: &mut Vec<u8>) {
-    let looks = |byte: u8| byte % 4 == 0 && (4..=128).contains(&byte);
+    let looks = |byte: u8| byte.is_multiple_of(4) && (4..=128).contains(&byte);
     let tries = (0..16).map(|_| random.index(input.len()));
     let Some(at) = tries
         .collect::<Vec<_>>()
