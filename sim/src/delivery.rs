@@ -214,6 +214,7 @@ impl World {
             Ok(message) => Rc::new(message),
             Err(rejection) => return self.checkers.on_rejected(&from, &rejection),
         };
+        self.checkers.on_checked(&from, &message);
         if let Some(recorder) = &mut self.recorder {
             recorder.note(from, committee, &message);
         }

@@ -197,6 +197,7 @@ impl World {
             timers: self.timers,
         };
         let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
+        self.checkers.on_recovered(&this.peer, record.as_ref());
         let store = this.disk.store();
         let member = Member::recover(setup, store, record);
         let member = member.map_err(|fatal| fatal.to_string())?;
@@ -248,7 +249,10 @@ impl World {
         let ready = ready.expect("one sync per event");
         let this = &mut self.nodes[node];
         this.disk.write_synced(ready.writes(), ready.record());
-        if this.peer.committee == CommitteeId::Beacon {
+        if let Some(record) = ready.record() {
+            self.checkers.on_record_synced(&this.peer, record);
+        }
+        if self.nodes[node].peer.committee == CommitteeId::Beacon {
             self.judge_beacon(node);
         }
         let durable = Durable::synced(ready.position());
@@ -305,6 +309,7 @@ impl World {
     pub(crate) fn on_executed(&mut self, node: usize, block: Box<ExecutedBlock>) {
         let digest = self.digest.take().expect("put back below");
         self.digest = Some(digest.value(&(self.now, node as u64)).value(&block.digest));
+        self.checkers.on_told(&self.nodes[node].peer, &block);
         self.step(node, Input::Executed(block));
     }
 }

@@ -322,7 +322,22 @@ impl Stage {
             self.world.run_until(next)?;
         }
         let checkers = &self.world.checkers;
-        checkers.exactly_once.check_total(self.ledgers())
+        checkers.exactly_once.check_total(self.ledgers())?;
+        self.check_durable()
+    }
+
+    /// I11: everything that was final is in the stores of those who have executed everything.
+    fn check_durable(&self) -> Result<(), Broken> {
+        let told = &self.world.checkers.durability;
+        for peer in self.world.correct() {
+            let Some(executor) = self.world.executor(&peer) else {
+                continue;
+            };
+            if executor.ledger().height() >= told.height(&peer) {
+                told.check(&peer, self.world.store(&peer))?;
+            }
+        }
+        Ok(())
     }
 
     /// One correct member's ledger of each shard.

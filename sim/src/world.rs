@@ -211,6 +211,11 @@ impl World {
         running?.executor.as_ref()
     }
 
+    /// What a member's disk holds.
+    pub fn store(&self, peer: &Peer) -> &dyn lockstep_ledger::Store {
+        self.nodes[self.seats[peer]].disk.contents()
+    }
+
     /// How often a member has been started again.
     pub fn life(&self, peer: &Peer) -> u64 {
         self.nodes[self.seats[peer]].life

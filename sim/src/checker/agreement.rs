@@ -1,7 +1,7 @@
 //! Agreement (I1), the commit stream (I5) and determinism of execution (I10): one block, one effects
 //! digest and one checkpoint per committee and height; one record per number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_shard::{CertifiedRecord, ExecutedBlock, Peer};
 use lockstep_types::{
@@ -16,8 +16,12 @@ pub struct Agreement {
     blocks: BTreeMap<(CommitteeId, Height), BlockId>,
     effects: BTreeMap<(CommitteeId, Height), EffectsDigest>,
     records: BTreeMap<WindowNumber, RecordHash>,
-    /// The last height each member has given to execution. A restart may go back to its anchor.
+    /// The last height each member has given to execution.
     last: BTreeMap<Peer, Height>,
+    /// The last record each member has applied.
+    applied: BTreeMap<Peer, WindowNumber>,
+    /// Those that have started again and committed nothing since: they may go back to their anchor.
+    started: BTreeSet<Peer>,
 }
 
 impl Agreement {
@@ -52,14 +56,38 @@ impl Agreement {
             );
             return Err(Broken::new("agreement", detail));
         }
+        let started = self.started.remove(peer);
         let last = self.last.insert(*peer, height);
         match last {
-            Some(last) if height > last.next() => {
+            Some(last) if height > last.next() || (!started && height != last.next()) => {
                 let detail = format!("{peer:?} went from {last} to {height}");
                 Err(Broken::new("commits without gaps", detail))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A member starts again.
+    pub(super) fn on_start(&mut self, peer: &Peer) {
+        self.started.insert(*peer);
+    }
+
+    /// A member applies a record (I9): the one after the last, and the same as everybody. After a
+    /// start it may apply some again.
+    pub(super) fn on_applied(
+        &mut self,
+        peer: &Peer,
+        record: &CertifiedRecord,
+    ) -> Result<(), Broken> {
+        self.on_record(record)?;
+        let number = record.record.number;
+        let last = self.applied.get(peer).copied().unwrap_or_default();
+        self.applied.insert(*peer, number.max(last));
+        if number <= last.next() {
+            return Ok(());
+        }
+        let detail = format!("{peer:?} applied {number} after {last}");
+        Err(Broken::new("records are applied in order", detail))
     }
 
     pub(super) fn on_executed(&mut self, peer: &Peer, block: &ExecutedBlock) -> Result<(), Broken> {

@@ -19,7 +19,14 @@ pub struct ExactlyOnce {
     executed: BTreeMap<(ShardId, TransactionId), (Height, bool)>,
     credited: BTreeMap<(ShardId, ShardId, u64), Height>,
     checked: BTreeMap<ShardId, Height>,
+    /// Entries from one shard to another: how many records have certified at the destination.
+    certified: BTreeMap<(ShardId, ShardId), u64>,
+    /// And how many the source has sent.
+    sent: BTreeMap<(ShardId, ShardId), u64>,
 }
+
+/// Every so many heights everything is counted anew.
+const RECOUNT_EVERY: u64 = 64;
 
 impl ExactlyOnce {
     pub(super) fn new(genesis: Arc<Genesis>) -> Self {
@@ -29,6 +36,8 @@ impl ExactlyOnce {
             executed: BTreeMap::new(),
             credited: BTreeMap::new(),
             checked: BTreeMap::new(),
+            certified: BTreeMap::new(),
+            sent: BTreeMap::new(),
         }
     }
 
@@ -73,6 +82,7 @@ impl ExactlyOnce {
         {
             return Ok(()); // agreement compares repetitions by their digests
         }
+        self.on_record(shard, block);
         for receipt in block.receipts.iter() {
             let (seen, detail) = match receipt.subject {
                 Subject::Transaction(id) => {
@@ -88,6 +98,13 @@ impl ExactlyOnce {
                 Subject::Credit {
                     source, sequence, ..
                 } => {
+                    let certified = self.certified.get(&(source, shard)).copied();
+                    if certified.is_none_or(|count| sequence >= count) {
+                        let detail = format!(
+                            "{shard} credited entry {sequence} of {source}, certified: {certified:?}"
+                        );
+                        return Err(Broken::new("credits come after their record", detail));
+                    }
                     let key = (shard, source, sequence);
                     let before = self.credited.insert(key, block.height);
                     (before, format!("credit {sequence} from {source}"))
@@ -101,6 +118,16 @@ impl ExactlyOnce {
         Ok(())
     }
 
+    /// What the records that a shard has applied certify for it.
+    fn on_record(&mut self, shard: ShardId, block: &ExecutedBlock) {
+        let Some(record) = &block.record else { return };
+        for outbox in record.record.outboxes_for(shard) {
+            let count = outbox.flow.map_or(0, |flow| flow.sent_count);
+            let certified = self.certified.entry((outbox.source, shard)).or_default();
+            *certified = count.max(*certified);
+        }
+    }
+
     pub(super) fn on_ledger(&mut self, peer: &Peer, ledger: &Ledger) -> Result<(), Broken> {
         let shard = peer.committee.shard().expect("shards execute");
         let checked = self.checked.entry(shard).or_default();
@@ -108,6 +135,22 @@ impl ExactlyOnce {
             return Ok(());
         }
         *checked = ledger.height();
+        let height = ledger.height();
+        for other in (0..self.genesis.shard_count()).map(ShardId::new) {
+            self.sent.insert((shard, other), ledger.sent_count(other));
+            let (consumed, key) = (ledger.consumed(other), (other, shard));
+            let sent = self.sent.get(&key).copied().unwrap_or(0);
+            if consumed > sent {
+                let detail = format!("{shard} consumed {consumed} entries of {other}, sent {sent}");
+                return Err(Broken::new("nothing is consumed that was not sent", detail));
+            }
+        }
+        if height.get().is_multiple_of(RECOUNT_EVERY)
+            && let Err(broken) = ledger.recount()
+        {
+            let detail = format!("{shard} at {height}: {broken}");
+            return Err(Broken::new("conservation", detail));
+        }
         for supply in ledger.supply() {
             if let Err(broken) = supply.check() {
                 let detail = format!("{shard} at {}: {broken}", ledger.height());

@@ -3,18 +3,22 @@
 
 mod agreement;
 mod bodies;
+mod certificates;
 mod commit;
 mod committee;
+mod durable;
 mod exactly_once;
+mod monotone;
 mod statements;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_consensus as consensus;
+use lockstep_consensus::SafetyRecord;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Ledger, Store};
-use lockstep_shard::{ExecutedBlock, Message, Peer, Ready};
+use lockstep_shard::{ExecutedBlock, Message, Observer, Peer, Ready};
 use lockstep_types::{
     Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
 };
@@ -24,7 +28,9 @@ use crate::byzantine::{Lies, Post};
 pub use agreement::Agreement;
 pub use commit::CommitRule;
 pub use committee::CommitteeChecker;
+pub use durable::Durability;
 pub use exactly_once::ExactlyOnce;
+pub use monotone::Monotone;
 pub use statements::Statements;
 
 /// Something that must hold does not.
@@ -48,8 +54,16 @@ impl Broken {
 pub struct Checkers {
     /// One block per committee and height; commits in order, without gaps.
     pub agreement: Agreement,
-    /// What may be signed.
+    /// What may be signed, and in which order.
     pub statements: Statements,
+    /// Who signed two statements that exclude each other.
+    observer: Observer,
+    /// Contradictions of it that were judged.
+    judged: usize,
+    /// What only rises.
+    pub monotone: Monotone,
+    /// What was final stays.
+    pub durability: Durability,
     /// What makes a block final.
     pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
@@ -60,6 +74,7 @@ pub struct Checkers {
     frail: BTreeSet<Peer>,
     /// Keep every rule, and forget what they took in earlier than they should.
     hasty: BTreeSet<Peer>,
+    genesis: Arc<Genesis>,
     broken: Option<Broken>,
 }
 
@@ -69,8 +84,13 @@ impl Checkers {
         Checkers {
             agreement: Agreement::default(),
             statements: Statements::default(),
+            observer: Observer::default(),
+            judged: 0,
+            monotone: Monotone::default(),
+            durability: Durability::default(),
             commit: CommitRule::new(genesis.clone(), engine),
-            exactly_once: ExactlyOnce::new(genesis),
+            exactly_once: ExactlyOnce::new(genesis.clone()),
+            genesis,
             byzantine: BTreeMap::new(),
             frail: BTreeSet::new(),
             hasty: BTreeSet::new(),
@@ -160,6 +180,8 @@ impl Checkers {
         }
         if let Some(record) = ready.record() {
             self.statements.on_record(peer, record);
+            let result = self.monotone.on_record(peer, record);
+            self.note(result);
         }
         for evidence in &ready.evidence {
             let author = Peer {
@@ -201,8 +223,48 @@ impl Checkers {
         }
         let result = self.statements.on_sent(peer, message);
         self.note(result);
+        let result = certificates::check(&self.genesis, peer.committee, message);
+        self.note(result);
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);
+            self.note(result);
+        }
+    }
+
+    /// A message passed every check, whoever sent it.
+    pub(crate) fn on_checked(&mut self, from: &Peer, message: &Message) {
+        self.observer.on_message(from.committee, message);
+        let found = self.observer.contradictions();
+        let by_correct = |by: &Peer| !self.byzantine.contains_key(by);
+        let new = found[self.judged..].iter().find(|new| by_correct(&new.by));
+        let result = new.map_or(Ok(()), |new| {
+            Err(Broken::new("no double vote", new.to_string()))
+        });
+        self.judged = found.len();
+        self.note(result);
+    }
+
+    /// A correct member's record is on disk.
+    pub(crate) fn on_record_synced(&mut self, peer: &Peer, record: &SafetyRecord) {
+        if self.is_correct(peer) {
+            let result = self.monotone.on_synced(peer, record);
+            self.note(result);
+        }
+    }
+
+    /// A member starts with what its safety file holds.
+    pub(crate) fn on_recovered(&mut self, peer: &Peer, record: Option<&SafetyRecord>) {
+        self.agreement.on_start(peer);
+        if self.is_correct(peer) {
+            let result = self.monotone.on_start(peer, record);
+            self.note(result);
+        }
+    }
+
+    /// A member tells its clients what it has executed.
+    pub(crate) fn on_told(&mut self, peer: &Peer, block: &ExecutedBlock) {
+        if self.is_correct(peer) {
+            let result = self.durability.on_told(peer, block);
             self.note(result);
         }
     }
@@ -223,6 +285,12 @@ impl Checkers {
         }
         let result = self.agreement.on_executed(peer, block);
         self.note(result);
+        if let Some(record) = &block.record {
+            let result = self.agreement.on_applied(peer, record);
+            self.note(result);
+            let result = self.commit.check(CommitteeId::Beacon, &record.proof, false);
+            self.note(result);
+        }
         let result = self.exactly_once.on_executed(peer, block);
         self.note(result);
         let result = self.exactly_once.on_ledger(peer, ledger);

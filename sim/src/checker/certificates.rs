@@ -1,0 +1,107 @@
+//! Certificates (I12): who signs is a set of members of the committee, a quorum of it, each with a
+//! signature; a timeout certificate carries a certificate of the highest view that its signers name.
+//! Asked of everything that a correct member sends. Signatures are checked on the way to others.
+
+use lockstep_consensus as consensus;
+use lockstep_genesis::Genesis;
+use lockstep_shard::{CertifiedCheckpoint, CertifiedRecord, Message, ShardEntry};
+use lockstep_types::{
+    Committee, CommitteeId, Epoch, QuorumCertificate, Signature, Signers, TimeoutCertificate, View,
+};
+
+use super::Broken;
+
+/// Are all certificates of a message that a member of `committee` sends what they must be?
+pub(super) fn check(
+    genesis: &Genesis,
+    committee: CommitteeId,
+    message: &Message,
+) -> Result<(), Broken> {
+    let own = genesis.committee(committee);
+    match message {
+        Message::Consensus(message) => check_consensus(own, message),
+        Message::Record(record) => check_record(genesis, record),
+        Message::Batch(_) | Message::Checkpoint(_) | Message::Bundle(_) | Message::Request(_) => {
+            Ok(())
+        }
+    }
+}
+
+fn check_consensus(committee: &Committee, message: &consensus::Message) -> Result<(), Broken> {
+    match message {
+        consensus::Message::Proposal(proposal) => {
+            check_tc(committee, proposal.entered_by.as_ref())?;
+            check_qc(committee, &proposal.justify)
+        }
+        consensus::Message::Timeout(timeout) => {
+            check_tc(committee, timeout.entered_by.as_ref())?;
+            check_qc(committee, &timeout.high_qc)
+        }
+        consensus::Message::Certificates(certificates) => {
+            check_tc(committee, certificates.high_tc.as_ref())?;
+            check_qc(committee, &certificates.high_qc)
+        }
+        consensus::Message::Blocks(blocks) => {
+            let mut links = blocks.iter();
+            links.try_for_each(|link| check_qc(committee, &link.justify))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_record(genesis: &Genesis, record: &CertifiedRecord) -> Result<(), Broken> {
+    let beacon = genesis.committee(CommitteeId::Beacon);
+    check_qc(beacon, &record.proof.qc)?;
+    check_qc(beacon, &record.proof.child_qc)?;
+    let present = record.record.shards.iter();
+    for certified in present.filter_map(ShardEntry::checkpoint) {
+        let CertifiedCheckpoint {
+            checkpoint,
+            signers,
+            signatures,
+        } = certified;
+        let committee = genesis.committee(CommitteeId::Shard(checkpoint.shard));
+        let what = format!("the checkpoint of window {}", checkpoint.window());
+        check_signers(committee, checkpoint.epoch, *signers, signatures, &what)?;
+    }
+    Ok(())
+}
+
+fn check_qc(committee: &Committee, qc: &QuorumCertificate) -> Result<(), Broken> {
+    if qc.view == View::ZERO {
+        return Ok(()); // the root needs no votes
+    }
+    let what = format_args!("a certificate of {}", qc.view).to_string();
+    check_signers(committee, qc.epoch, qc.signers, &qc.signatures, &what)
+}
+
+fn check_tc(committee: &Committee, tc: Option<&TimeoutCertificate>) -> Result<(), Broken> {
+    let Some(tc) = tc else { return Ok(()) };
+    let what = format!("a timeout certificate of {}", tc.view);
+    check_signers(committee, tc.epoch, tc.signers, &tc.signatures, &what)?;
+    let named = tc.high_qc_views.iter().max();
+    if tc.high_qc_views.len() != tc.signatures.len() || named != Some(&tc.high_qc.view) {
+        let detail = format!("{what} names {named:?} and shows {}", tc.high_qc.view);
+        return Err(Broken::new("certificates are of quorums", detail));
+    }
+    check_qc(committee, &tc.high_qc)
+}
+
+fn check_signers(
+    committee: &Committee,
+    epoch: Epoch,
+    signers: Signers,
+    signatures: &[Signature],
+    what: &str,
+) -> Result<(), Broken> {
+    let count = signers.count();
+    if epoch == Epoch::ZERO
+        && signers.is_within(committee)
+        && count == signatures.len()
+        && count >= committee.quorum()
+    {
+        return Ok(());
+    }
+    let detail = format!("{what}: {signers:?}, {} signatures", signatures.len());
+    Err(Broken::new("certificates are of quorums", detail))
+}
