@@ -4,7 +4,7 @@ SEEDS ?= 500
 SCHEDULES ?= 5000
 SECONDS ?= 1
 
-.PHONY: help setup build demo test lint sim twins fuzz mutants soak bench docs clean
+.PHONY: help setup build demo test lint sim twins explore fuzz mutants soak bench docs clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ sim: ## SEEDS=N simulated networks with faults
 
 twins: ## SCHEDULES=N schedules of a committee in which two replicas share one key
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin twins -- --schedules $(SCHEDULES)
+
+explore: ## every state of four members, one of them a liar, up to a depth
+	$(CARGO) run --release --locked -q -p lockstep-sim --bin explore
 
 fuzz: ## bent bytes for SECONDS=N per target
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin fuzz -- --seconds $(SECONDS)

@@ -11,6 +11,7 @@ mod copies;
 mod delivery;
 mod disk;
 mod event;
+pub mod explorer;
 mod faults;
 mod forgery;
 pub mod fuzz;

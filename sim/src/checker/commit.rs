@@ -54,7 +54,7 @@ impl CommitRule {
     }
 
     /// The rule, but for the signatures.
-    pub(super) fn shape(committee: CommitteeId, proof: &CommitProof) -> Result<(), Broken> {
+    pub(crate) fn shape(committee: CommitteeId, proof: &CommitProof) -> Result<(), Broken> {
         let (Some(first), Some(last)) = (proof.headers.first(), proof.headers.last()) else {
             return fail("a proof without a block".into());
         };
