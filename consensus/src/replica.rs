@@ -190,11 +190,12 @@ impl<A: Application> Replica<A> {
     fn recall(&mut self) {
         let record = self.safety.record().clone();
         let end = record.log_end;
-        let anchor = self.committed().header().height;
+        let vote = record.last_voted.as_ref();
+        // Asked at every start: a record written since names a log end that is there. Who has
+        // committed past the vote's block has no use for the vote.
+        let lost = vote.filter(|vote| !self.tree.contains(&vote.block));
+        self.muted = lost.map(|vote| vote.view);
         if !self.tree.contains(&end.block) {
-            if end.height > anchor {
-                self.muted = record.last_voted.as_ref().map(|vote| vote.view);
-            }
             // Later records vouch for what the log has: the lost end would be missed at every start.
             let highest = self.tree.highest().block.header();
             let (height, block) = (highest.height, highest.id());

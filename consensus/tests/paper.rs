@@ -325,6 +325,12 @@ fn r12_a_vote_whose_block_the_log_lost_stays_unsaid() {
     assert_eq!(world.votes(0).len(), said_before);
     let vouched = world.replica(0).record().log_end;
     assert_eq!(vouched.height, Height::ZERO, "and no more than the log has");
+    // A later record names a log end that is there. The vote's block still is not.
+    world.crash(0);
+    world.restart(0);
+    world.submit(2);
+    world.run_ms(2_000);
+    assert_eq!(world.votes(0).len(), said_before, "not at a later start");
     let rival = world.forge_block(1, &world.root, &[2]);
     world.tell(0, 1, proposal(&world, &rival, &world.root_qc()));
     assert_eq!(

@@ -215,12 +215,10 @@ impl Checkers {
     }
 
     pub(crate) fn on_sent(&mut self, peer: &Peer, message: &Message) {
-        if let Message::Consensus(consensus::Message::Proposal(proposal)) = message {
-            self.statements.on_proposal(peer.committee, proposal);
-        }
         if !self.is_correct(peer) {
             return;
         }
+        self.on_proposed(peer, message);
         let result = self.statements.on_sent(peer, message);
         self.note(result);
         let result = certificates::check(&self.genesis, peer.committee, message);
@@ -231,8 +229,12 @@ impl Checkers {
         }
     }
 
-    /// A message passed every check, whoever sent it.
+    /// A message passed every check, whoever sent it. What a liar proposes counts from here on:
+    /// before, anything may stand beside its block.
     pub(crate) fn on_checked(&mut self, from: &Peer, message: &Message) {
+        if !self.is_correct(from) {
+            self.on_proposed(from, message);
+        }
         self.observer.on_message(from.committee, message);
         let found = self.observer.contradictions();
         let by_correct = |by: &Peer| !self.byzantine.contains_key(by);
@@ -266,6 +268,12 @@ impl Checkers {
         if self.is_correct(peer) {
             let result = self.durability.on_told(peer, block);
             self.note(result);
+        }
+    }
+
+    fn on_proposed(&mut self, peer: &Peer, message: &Message) {
+        if let Message::Consensus(consensus::Message::Proposal(proposal)) = message {
+            self.statements.on_proposal(peer.committee, proposal);
         }
     }
 
