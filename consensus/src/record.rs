@@ -2,7 +2,8 @@
 //! them. It is synced before a statement leaves.
 
 use lockstep_types::{
-    BlockId, Epoch, Height, LogPosition, QuorumCertificate, Timeout, TimeoutCertificate, View, Vote,
+    BlockId, Epoch, Height, LogPosition, MemberIndex, QuorumCertificate, Timeout,
+    TimeoutCertificate, View, Vote,
 };
 use parity_scale_codec::{Decode, Encode};
 
@@ -80,5 +81,11 @@ impl SafetyRecord {
     /// The last view for which anything was signed.
     pub fn last_signed_view(&self) -> View {
         self.last_voted_view().max(self.last_timed_out_view())
+    }
+
+    /// Whose statements it holds; its owner's only, or it is the record of somebody else.
+    pub fn authors(&self) -> impl Iterator<Item = MemberIndex> {
+        let voted = self.last_voted.iter().map(|vote| vote.author);
+        voted.chain(self.last_timed_out.iter().map(|timeout| timeout.author))
     }
 }

@@ -483,5 +483,8 @@ fn start_safety(
             "a statement for a view that was not entered",
         ));
     }
+    if record.authors().any(|author| author != me) {
+        return Err(Fatal::BrokenRecord("statements of another member"));
+    }
     Ok(Safety::restarted(domain, me, signer, record))
 }

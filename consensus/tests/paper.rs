@@ -379,6 +379,17 @@ fn r13_what_was_signed_before_a_restart_counts_after_it() {
 }
 
 #[test]
+#[should_panic(expected = "statements of another member")]
+fn r12_the_record_of_a_colleague_is_no_record() {
+    let mut world = World::new(4);
+    world.submit(1);
+    world.run_ms(2_000);
+    world.crash(0);
+    world.disks[0] = world.disks[1].clone();
+    world.restart(0);
+}
+
+#[test]
 fn r14_f_plus_one_who_gave_up_are_joined_even_without_work() {
     let mut world = World::lone(0);
     let timeout = |world: &World, author| {

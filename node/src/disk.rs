@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lockstep_consensus::LogEnd;
+use lockstep_consensus::{LogEnd, SafetyRecord};
 use lockstep_ledger::{RocksStore, Store};
 use lockstep_shard::{has_any_block, has_block};
 use lockstep_types::CommitteeId;
@@ -19,7 +19,7 @@ use crate::held;
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::replica::stop_for;
-use crate::safety_file::{SafetyFile, SafetyFileError, SafetyStart};
+use crate::safety_file::{SafetyFile, SafetyFileError};
 use crate::space::Space;
 use crate::watched_store::WatchedStore;
 
@@ -27,7 +27,7 @@ use crate::watched_store::WatchedStore;
 pub(crate) struct Disk {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) safety: SafetyFile,
-    pub(crate) start: SafetyStart,
+    pub(crate) record: Option<SafetyRecord>,
     pub(crate) evidence: EvidenceBook,
     pub(crate) space: Arc<Space>,
 }
@@ -56,21 +56,21 @@ impl Disk {
         let evidence = EvidenceBook::open(&file)
             .map_err(|error| Stop::storage(format!("{}: {error}", file.display())))?;
         let directory = home.committee_data(opening.committee);
-        let (store, safety, start) = open_replica(&directory, opening.switch)?;
+        let (store, safety, record) = open_replica(&directory, opening.switch)?;
         Ok(Disk {
             store,
             safety,
-            start,
+            record,
             evidence,
             space,
         })
     }
 }
 
-fn open_replica(
-    directory: &Path,
-    switch: &StopSwitch,
-) -> Result<(Arc<dyn Store>, SafetyFile, SafetyStart), Stop> {
+/// The database, the safety file, and the facts in it.
+type ReplicaFiles = (Arc<dyn Store>, SafetyFile, Option<SafetyRecord>);
+
+fn open_replica(directory: &Path, switch: &StopSwitch) -> Result<ReplicaFiles, Stop> {
     let place = directory.display();
     let failed = |error: &dyn std::fmt::Display| Stop::storage(format!("{place}: {error}"));
     std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
@@ -83,16 +83,17 @@ fn open_replica(
         let stop = Stop::Forgotten(format!("{place}: {why}"));
         switch.reason().unwrap_or(stop)
     };
-    let (safety, start) = SafetyFile::open(&safety, in_log).map_err(|error| match error {
+    // A member may have voted before it executed anything. Nothing is made before this: an empty
+    // record would pass for a true one at the next start.
+    if !SafetyFile::is_whole(&safety) && has_any_block(store.as_ref()).map_err(stop_for)? {
+        return Err(forgotten("a chain but no safety record".to_owned()));
+    }
+    let (safety, record) = SafetyFile::open(&safety, in_log).map_err(|error| match error {
         SafetyFileError::Io(error) => failed(&error),
         SafetyFileError::Wiped(wiped) => forgotten(wiped.to_string()),
     })?;
-    // A member may have voted before it executed anything.
-    if start.created && has_any_block(store.as_ref()).map_err(stop_for)? {
-        return Err(forgotten("a chain but no safety record".to_owned()));
-    }
     match switch.reason() {
-        None => Ok((store, safety, start)),
+        None => Ok((store, safety, record)),
         Some(reason) => Err(reason),
     }
 }

@@ -20,15 +20,6 @@ pub(crate) struct SafetyFile {
     next_counter: u64,
 }
 
-/// What the file says about the start.
-#[derive(Debug)]
-pub(crate) struct SafetyStart {
-    /// The facts to go on with.
-    pub(crate) record: Option<SafetyRecord>,
-    /// The file was made just now: this validator never ran here, or lost it.
-    pub(crate) created: bool,
-}
-
 /// Why the file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SafetyFileError {
@@ -41,12 +32,17 @@ pub(crate) enum SafetyFileError {
 }
 
 impl SafetyFile {
-    /// Opens the file, or makes it and syncs its directory. `in_log` says whether a block that a
+    /// Is there a file that was made to its end?
+    pub(crate) fn is_whole(path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.len() >= FILE_BYTES as u64)
+    }
+
+    /// Opens the file, or makes it and syncs its directory; returns the facts to go on with. `in_log` says whether a block that a
     /// record vouches for is in the log.
     pub(crate) fn open(
         path: &Path,
         in_log: impl Fn(&LogEnd) -> bool,
-    ) -> Result<(Self, SafetyStart), SafetyFileError> {
+    ) -> Result<(Self, Option<SafetyRecord>), SafetyFileError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -54,8 +50,7 @@ impl SafetyFile {
             .truncate(false)
             .open(path)?;
         // A file cut short in its making was never written to.
-        let created = file.metadata()?.len() < FILE_BYTES as u64;
-        if created {
+        if !Self::is_whole(path) {
             file.write_all_at(&vec![0; FILE_BYTES], 0)?;
             file.sync_all()?;
             let directory = path.parent().unwrap_or(Path::new("."));
@@ -72,11 +67,7 @@ impl SafetyFile {
             file,
             next_counter: found.next_counter,
         };
-        let start = SafetyStart {
-            record: found.record,
-            created,
-        };
-        Ok((file, start))
+        Ok((file, found.record))
     }
 
     /// Writes a record over the older slot and syncs it. After an error the caller must not go on.
@@ -117,19 +108,17 @@ mod tests {
         let path = directory.path().join("safety");
         let open = || SafetyFile::open(&path, |_| true);
         let (mut file, start) = open().unwrap();
-        assert!(start.created);
-        assert_eq!(start.record, None);
+        assert_eq!(start, None);
         for lock in 1..=4 {
             file.write(record(lock)).unwrap();
         }
         let (_, start) = open().unwrap();
-        assert!(!start.created);
-        assert_eq!(start.record, Some(record(4)));
+        assert_eq!(start, Some(record(4)));
         // Record 4 is in the second slot.
         let second = SLOT_BYTES as u64 + 30;
         file.file.write_all_at(&[0xff; 64], second).unwrap();
         let (_, start) = open().unwrap();
-        assert_eq!(start.record, Some(record(3)));
+        assert_eq!(start, Some(record(3)));
         // Both damaged: nobody may go on as if nothing had been signed.
         file.file.write_all_at(&[0xff; 64], 30).unwrap();
         assert!(matches!(open(), Err(SafetyFileError::Wiped(_))));

@@ -129,7 +129,7 @@ impl Validator {
             signer: Arc::new(keys.key.clone()),
             timers: TimerConfig::default(),
         };
-        let record = disk.start.record.clone();
+        let record = disk.record.clone();
         let replica = Member::recover(replica, disk.store.as_ref(), record).map_err(stop_for)?;
         let horizon = Arc::new(Mutex::new(replica.horizon()));
 

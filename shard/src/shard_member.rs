@@ -35,6 +35,10 @@ const MAX_FETCH_RETRY: Duration = Duration::from_millis(1_200);
 /// How long a sealed shard waits for its record, or a shard for entries it is owed, before it asks.
 const PULL_AFTER: Duration = Duration::from_millis(300);
 
+/// Records asked for at a time by a shard that knows that there are more: they are applied one a
+/// block, so an answer for each block that can follow before the next answers come.
+const RECORDS_ASKED: usize = 16;
+
 /// How often a checkpoint that no record names is sent again.
 const CHECKPOINT_RESEND: Duration = Duration::from_millis(500);
 
@@ -81,6 +85,8 @@ pub struct ShardMember {
     asked: BTreeMap<Want, Asked>,
     /// The clock at the last step.
     last_step: Time,
+    /// The newest record that is known to exist, held or not.
+    heard: WindowNumber,
 }
 
 impl ShardMember {
@@ -173,6 +179,7 @@ impl ShardMember {
             checkpoints,
             asked: BTreeMap::new(),
             last_step: Time::ZERO,
+            heard: WindowNumber::ZERO,
         })
     }
 
@@ -290,6 +297,7 @@ impl ShardMember {
             .chain()
             .place(&committed)
             .map(|place| place.window.record);
+        self.heard = self.heard.max(number);
         let ahead = applied.map_or(0, |applied| number.since(applied));
         if self.chain().bundles.record(number).is_some()
             || applied.is_some_and(|applied| number <= applied)
@@ -597,6 +605,7 @@ impl ShardMember {
     fn wants(&mut self, now: Time) -> Vec<Want> {
         let committed = self.replica.committed().id();
         let executed_tip = self.waiting.is_empty();
+        let heard = self.heard;
         let chain = self.replica.application_mut();
         let mut wanted = core::mem::take(&mut chain.wanted);
         wanted
@@ -626,6 +635,13 @@ impl ShardMember {
             if awaited && late && chain.bundles.record(next).is_none() {
                 wants.push(Want::Record(next));
             }
+            // Records that exist, since a later one does: a shard that asked for one in a window
+            // would fall behind a beacon that commits one in a window.
+            let missed = core::iter::successors(Some(next), |number| Some(number.next()))
+                .take_while(|number| *number <= heard)
+                .take(RECORDS_ASKED)
+                .filter(|number| chain.bundles.record(*number).is_none());
+            wants.extend(missed.map(Want::Record));
             let applied = place.window.record;
             let owing = chain.bundles.owing(&place.consumed, applied);
             let missing = owing.filter(|(source, from)| {

@@ -22,6 +22,11 @@ const REFUSED: Kind = Kind {
     name: "f+1 of a committee refused, then healed",
     bound: Duration::from_secs(5),
 };
+/// A shard names one record in a block, and misses two in a second.
+const CAUGHT_UP: Kind = Kind {
+    name: "shards at the beacon's newest record again",
+    bound: Duration::from_secs(10),
+};
 /// One member of four is mute: its turns as leader time out.
 const MUTE: Kind = Kind {
     name: "a validator nobody hears: longest gap",
@@ -152,5 +157,8 @@ fn one_suffers(run: &mut Run, index: usize, time: Duration, kind: Kind) -> anyho
 fn heal(run: &mut Run, kind: Kind) -> anyhow::Result<()> {
     run.mesh().everywhere(Line::Open);
     let committees = run.committees();
-    run.resumes(kind, &committees)
+    run.resumes(kind, &committees)?;
+    let took = run.shards_have_the_newest_record()?;
+    run.tally.note(CAUGHT_UP, took);
+    Ok(())
 }

@@ -13,6 +13,7 @@ mod run;
 mod session;
 mod tally;
 
+mod damage;
 mod kills;
 mod lines;
 mod pauses;
@@ -25,7 +26,7 @@ use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 6] = [
+const TESTS: [(&str, Test); 7] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -47,6 +48,10 @@ const TESTS: [(&str, Test); 6] = [
         scenarios::paused_validators_catch_up,
     ),
     ("broken_lines_heal", scenarios::broken_lines_heal),
+    (
+        "damaged_files_are_refused_or_healed",
+        scenarios::damaged_files_are_refused_or_healed,
+    ),
 ];
 
 fn main() -> ExitCode {

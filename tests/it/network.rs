@@ -35,7 +35,7 @@ pub(crate) struct Network {
     /// What is between the processes.
     pub(crate) mesh: Option<Mesh>,
     pub(crate) runtime: tokio::runtime::Runtime,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 impl Network {
@@ -71,12 +71,21 @@ impl Network {
             cluster,
             mesh,
             runtime,
-            _files: files,
+            files,
         };
         network.wait(Duration::from_secs(30), "a first barrier", |status| {
             status.record >= 1
         })?;
         Ok(network)
+    }
+
+    /// Leaves homes and logs behind, and says where and how everybody stands: something is wrong.
+    pub(crate) fn keep(&mut self) {
+        self.files.disable_cleanup(true);
+        println!("  files are kept in {}", self.files.path().display());
+        for (index, place) in self.cluster.places().iter().enumerate() {
+            println!("  {}: {:?}", place.name, self.status(index));
+        }
     }
 
     /// The validators of one committee, by their position in the cluster.

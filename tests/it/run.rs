@@ -8,7 +8,7 @@ use lockstep_types::CommitteeId;
 
 use crate::history::Verdict;
 use crate::load::Load;
-use crate::mesh::Mesh;
+use crate::mesh::{Line, Mesh};
 use crate::network::{Form, Network};
 use crate::pulse::{Pulse, now_us};
 use crate::tally::{Kind, Tally};
@@ -130,6 +130,16 @@ impl Run {
         Ok(())
     }
 
+    /// Waits until every shard has applied the record that is the beacon's newest now.
+    pub(crate) fn shards_have_the_newest_record(&self) -> anyhow::Result<Duration> {
+        let newest = self.pulse.record(CommitteeId::Beacon);
+        let mut slowest = Duration::ZERO;
+        for shard in self.shards() {
+            slowest += self.pulse.wait_for_record(shard, newest, HOPELESS)?;
+        }
+        Ok(slowest)
+    }
+
     /// Notes the longest time since the mark in which a shard committed nothing.
     pub(crate) fn note_gap(&mut self, kind: Kind) {
         let gaps = self.shards().into_iter();
@@ -166,7 +176,8 @@ impl Run {
 
     /// Stops the load, lets everybody catch up, and judges all that was said.
     pub(crate) fn finish(mut self) -> anyhow::Result<(Verdict, Tally)> {
-        self.mesh().everywhere(crate::mesh::Line::Open);
+        self.mesh().everywhere(Line::Open);
+        self.network.cluster.start_all()?;
         self.load.stop(&self.network)?;
         self.calm()?;
         if let Some((index, how)) = self.network.cluster.failed() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockstep_types::CommitteeId;
 
 use crate::run::Run;
-use crate::{kills, lines, pauses};
+use crate::{damage, kills, lines, pauses};
 
 /// Any will do; a soak draws its own.
 const SEED: u64 = 7;
@@ -67,5 +67,11 @@ pub(crate) fn broken_lines_heal() -> anyhow::Result<()> {
     lines::deaf(&mut run, time)?;
     lines::slow(&mut run, time)?;
     lines::trickle(&mut run, time)?;
+    run.pass()
+}
+
+pub(crate) fn damaged_files_are_refused_or_healed() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    damage::every_kind(&mut run)?;
     run.pass()
 }

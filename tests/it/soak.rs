@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::pulse::now_us;
 use crate::run::Run;
 use crate::tally::Tally;
-use crate::{kills, lines, pauses};
+use crate::{damage, kills, lines, pauses};
 
 /// A network lives this long: what is gathered about it is judged at its end, in memory.
 const LIFE: Duration = Duration::from_secs(600);
@@ -44,11 +44,12 @@ enum Step {
     Deaf,
     Slow,
     Trickle,
+    Damage,
 }
 
 impl Step {
     /// Each with how often it is drawn.
-    const DRAWN: [(Step, u64); 15] = [
+    const DRAWN: [(Step, u64); 16] = [
         (Step::KillOne, 40),
         (Step::KillOneOfEach, 10),
         (Step::Blackout, 8),
@@ -64,10 +65,11 @@ impl Step {
         (Step::Deaf, 3),
         (Step::Slow, 3),
         (Step::Trickle, 3),
+        (Step::Damage, 6),
     ];
 
     /// Those that a counted soak does once each: all that have no flag of their own.
-    const ONCE: [Step; 11] = [
+    const ONCE: [Step; 12] = [
         Step::KillOneOfEach,
         Step::PauseLeader,
         Step::PauseFollower,
@@ -79,6 +81,7 @@ impl Step {
         Step::Deaf,
         Step::Slow,
         Step::Trickle,
+        Step::Damage,
     ];
 
     fn draw(random: &mut Random) -> Step {
@@ -126,6 +129,7 @@ impl Step {
             Step::Deaf => lines::deaf(run, time),
             Step::Slow => lines::slow(run, time),
             Step::Trickle => lines::trickle(run, time),
+            Step::Damage => damage::any(run),
         }
     }
 }
@@ -267,6 +271,7 @@ fn live(
         if let Err(error) = step.run(&mut run, time) {
             // What was said is judged all the same.
             println!("FAILED: {step:?}: {error:#}");
+            run.network.keep();
             total.failed = true;
             break;
         }

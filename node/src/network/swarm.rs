@@ -27,16 +27,18 @@ use super::streams::{Protocols, StreamEvent, Streams};
 use super::{Class, EventSink, NetworkConfig, NetworkEvent, PeerAddress, Slot, Traffic};
 
 /// Waits between attempts to reach a peer: doubled from the first to the second. Committees are
-/// small, so an attempt a second costs nothing.
+/// small, so two attempts a second cost nothing, and a quorum that can be reached again is soon.
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
-const MAX_REDIAL: Duration = Duration::from_secs(1);
+const MAX_REDIAL: Duration = Duration::from_millis(500);
 /// Streams on a connection: three of ours, three of the peer's, gossip's two, and some that are
 /// being negotiated.
 const MAX_STREAMS: usize = 64;
 /// Connections whose handshake is not finished.
 const MAX_PENDING_INCOMING: u32 = 64;
-/// A handshake must be done in this time.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A handshake must be done in this time: six round trips around the world. An attempt that began
+/// while the network was cut must not hold up the next one after it heals: the system repeats what
+/// opens a connection after 1 s, then after 3 s.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long closing may take.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Gossip and judgements waiting for the network task. More means that the task is starved; what

@@ -1,0 +1,62 @@
+//! A shard that stood still while the others went on: the barriers it missed are not lost, and it
+//! is with the others again soon.
+
+#![allow(clippy::unwrap_used)]
+
+use core::time::Duration;
+
+use lockstep_consensus::TimerConfig;
+use lockstep_genesis::DevelopmentSpec;
+use lockstep_shard::Peer;
+use lockstep_sim::{Chain, Links, World, WorldSpec};
+use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
+
+/// Without a quorum for this long, a shard misses more records than a member holds ahead.
+const OUTAGE: Duration = Duration::from_secs(120);
+/// After it the shard has them all: a block names one record, and takes two network delays.
+const RETURN: Duration = Duration::from_secs(20);
+
+fn record(world: &World, committee: CommitteeId) -> WindowNumber {
+    let of_committee = world.peers().filter(|peer| peer.committee == committee);
+    let records = of_committee.filter_map(|peer| Some(world.member(&peer)?.status().record));
+    records.max().unwrap()
+}
+
+#[test]
+fn a_shard_that_missed_many_barriers_is_at_the_newest_soon() {
+    for depth in [0, 1] {
+        let mut world = World::new(WorldSpec {
+            seed: 1,
+            chain: Chain::new(&DevelopmentSpec {
+                depth,
+                interval: Duration::from_millis(500),
+                patience: Duration::from_secs(1),
+                time: Time::from_millis(1_000),
+                ..DevelopmentSpec::default()
+            }),
+            links: Links::exact(Duration::from_millis(20)),
+            sync: Duration::from_millis(2),
+            timers: TimerConfig::DEFAULT,
+        });
+        let shard = CommitteeId::Shard(ShardId::new(0));
+        world
+            .run_until(world.now().after(Duration::from_secs(3)))
+            .unwrap();
+        for member in 0..2 {
+            let peer = Peer {
+                committee: shard,
+                member: MemberIndex::new(member),
+            };
+            world.crash(&peer, OUTAGE);
+        }
+        world.run_until(world.now().after(OUTAGE)).unwrap();
+        let (before, others) = (record(&world, shard), record(&world, CommitteeId::Beacon));
+        assert!(others.since(before) > 100, "{before} of {others}");
+        world.run_until(world.now().after(RETURN)).unwrap();
+        let (after, others) = (record(&world, shard), record(&world, CommitteeId::Beacon));
+        assert!(
+            others.since(after) <= 2,
+            "depth {depth}: {after} of {others}"
+        );
+    }
+}
