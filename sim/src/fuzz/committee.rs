@@ -208,6 +208,8 @@ impl<'a> World<'a> {
     /// A restart from what the disk holds.
     fn restart(&mut self, at: usize) {
         let host = &self.hosts[at];
+        let peer = peer(self.committee, at);
+        self.checkers.on_recovered(&peer, host.record.as_ref());
         self.hosts[at] = self.boot(at, host.store.clone(), host.record.clone());
         self.connect(at);
     }
@@ -257,6 +259,8 @@ impl<'a> World<'a> {
             self.write(at, ready.writes());
             if let Some(record) = ready.record() {
                 self.hosts[at].record = Some(record.clone());
+                self.checkers
+                    .on_record_synced(&peer(self.committee, at), record);
             }
             self.look_at_commits(at);
             let durable = Durable::synced(ready.position());

@@ -72,6 +72,13 @@ impl Target for Slots {
         let Ok((pair, flags)) = codec::decode::<Input>(input, SLOT_BYTES) else {
             return false;
         };
+        // Counters start at 1, and nobody forges a checksum to pretend 2^64 writes.
+        if pair
+            .iter()
+            .any(|(counter, _)| matches!(*counter, 0 | u64::MAX))
+        {
+            return false;
+        }
         let slot = |at: usize| {
             let (counter, record) = pair[at].clone();
             let mut bytes = Stored { counter, record }.encode();
@@ -106,7 +113,9 @@ impl Target for Slots {
             newest.map(|at| &pair[*at].1),
             "the newest whole record"
         );
-        assert!(newest.is_none_or(|at| start.next_counter == pair[*at].0 + 1));
+        // A record whose log end was lost is written over, so that it is missed once only.
+        let next = |at: &usize| pair[*at].0 + u64::from(!start.log_behind);
+        assert!(newest.is_none_or(|at| start.next_counter == next(at)));
         assert!(newest.is_none_or(|at| start.log_behind != logged(&ends[*at])));
         if good.len() == 2 {
             assert_eq!(pair[0].0.abs_diff(pair[1].0), 1, "one write apart");
