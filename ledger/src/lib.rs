@@ -57,6 +57,8 @@ pub use seal::{AccountProof, MAX_UNRECORDED_SEALS, PendingSeal, Seal, SealChoice
 pub use snapshot::{EntryPart, EntryRange, LedgerFrame, LedgerSnapshot, MAX_PART_ENTRIES};
 #[cfg(feature = "rocksdb")]
 pub use store::RocksStore;
-pub use store::{Column, Durability, MemoryStore, Store, StoreError, Visit, Write};
+pub use store::{
+    Column, Durability, Fault, FaultyStore, MemoryStore, Store, StoreError, Visit, Write,
+};
 pub use supply::{Broken, Flow, FlowAmount, Supply};
 pub use transaction::{Action, MAX_ACTIONS, MAX_TRANSACTION_BYTES, Transaction};

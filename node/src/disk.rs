@@ -23,6 +23,9 @@ use crate::safety_file::{SafetyFile, SafetyFileError};
 use crate::space::Space;
 use crate::watched_store::WatchedStore;
 
+/// What a validator makes of its database, once it is open.
+pub(crate) type Wrap<'a> = &'a dyn Fn(RocksStore) -> Arc<dyn Store>;
+
 /// The files of a replica, open.
 pub(crate) struct Disk {
     pub(crate) store: Arc<dyn Store>,
@@ -38,6 +41,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) committee: CommitteeId,
     pub(crate) min_free_mib: u64,
+    /// As it is, but in tests.
+    pub(crate) wrap: Wrap<'a>,
     /// Thrown by any later failure of the store.
     pub(crate) switch: &'a StopSwitch,
 }
@@ -56,7 +61,7 @@ impl Disk {
         let evidence = EvidenceBook::open(&file)
             .map_err(|error| Stop::storage(format!("{}: {error}", file.display())))?;
         let directory = home.committee_data(opening.committee);
-        let (store, safety, record) = open_replica(&directory, opening.switch)?;
+        let (store, safety, record) = open_replica(&directory, opening)?;
         Ok(Disk {
             store,
             safety,
@@ -70,13 +75,14 @@ impl Disk {
 /// The database, the safety file, and the facts in it.
 type ReplicaFiles = (Arc<dyn Store>, SafetyFile, Option<SafetyRecord>);
 
-fn open_replica(directory: &Path, switch: &StopSwitch) -> Result<ReplicaFiles, Stop> {
+fn open_replica(directory: &Path, opening: &Opening<'_>) -> Result<ReplicaFiles, Stop> {
+    let switch = opening.switch;
     let place = directory.display();
     let failed = |error: &dyn std::fmt::Display| Stop::storage(format!("{place}: {error}"));
     std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
     let safety = directory.join("safety");
     let store = RocksStore::open(&directory.join("db")).map_err(|error| failed(&error))?;
-    let store: Arc<dyn Store> = Arc::new(WatchedStore::new(store, switch.clone()));
+    let store: Arc<dyn Store> = Arc::new(WatchedStore::new((opening.wrap)(store), switch.clone()));
     // A log that cannot be read counts as one that ends too early; but then that is the reason.
     let in_log = |end: &LogEnd| has_block(store.as_ref(), end.height, &end.block).unwrap_or(false);
     let forgotten = |why: String| {

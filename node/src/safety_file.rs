@@ -70,6 +70,16 @@ impl SafetyFile {
         Ok((file, found.record))
     }
 
+    /// One on a disk without room.
+    #[cfg(test)]
+    pub(crate) fn full() -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        SafetyFile {
+            file,
+            next_counter: 1,
+        }
+    }
+
     /// Writes a record over the older slot and syncs it. After an error the caller must not go on.
     pub(crate) fn write(&mut self, record: SafetyRecord) -> io::Result<()> {
         let stored = Stored {

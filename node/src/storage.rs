@@ -150,36 +150,23 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use lockstep_ledger::{Column, MemoryStore, StoreError, Visit};
+    use lockstep_ledger::{Column, Fault, FaultyStore, MemoryStore};
+    use lockstep_types::{BlockId, Epoch, Height, QuorumCertificate};
 
     use super::*;
     use crate::exit::ExitCode;
 
-    struct Full;
-
-    impl Store for Full {
-        fn write(&self, _: &[Write], _: Durability) -> Result<(), StoreError> {
-            Err(StoreError {
-                operation: "write",
-                cause: "no space left".to_owned(),
-            })
-        }
-
-        fn get(&self, _: Column, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-            Ok(None)
-        }
-
-        fn scan(&self, _: Column, _: &[u8], _: &mut Visit<'_>) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    fn start(store: Arc<dyn Store>, directory: &std::path::Path) -> (Storage, StopSwitch) {
-        let (safety, _) = SafetyFile::open(&directory.join("safety"), |_| true).unwrap();
+    fn start(store: Arc<dyn Store>, safety: SafetyFile) -> (Storage, StopSwitch) {
         let switch = StopSwitch::default();
         let metrics = Arc::new(Metrics::new());
         let (storage, _) = Storage::start("test", store, safety, &switch, metrics).unwrap();
         (storage, switch)
+    }
+
+    fn safety(directory: &std::path::Path) -> SafetyFile {
+        SafetyFile::open(&directory.join("safety"), |_| true)
+            .unwrap()
+            .0
     }
 
     fn job(number: u64, done: impl FnOnce(Durable) + Send + 'static) -> Job {
@@ -196,7 +183,10 @@ mod tests {
     fn every_step_is_reported_after_its_write() {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
-        let (storage, switch) = start(Arc::clone(&store) as Arc<dyn Store>, directory.path());
+        let (storage, switch) = start(
+            Arc::clone(&store) as Arc<dyn Store>,
+            safety(directory.path()),
+        );
         let (sender, receiver) = channel();
         for number in 1..=2_000u64 {
             let sender = sender.clone();
@@ -215,16 +205,46 @@ mod tests {
         assert!(!switch.is_stopped());
     }
 
-    #[test]
-    fn a_failed_write_stops_the_validator_and_releases_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let (storage, switch) = start(Arc::new(Full), directory.path());
+    /// Submits a step; the code the validator stops with, and whether the step was reported.
+    fn stops(store: Arc<dyn Store>, safety: SafetyFile, mut job: Job) -> (ExitCode, bool) {
+        let (storage, switch) = start(store, safety);
         let (thrown, reason) = channel();
         switch.on_stop(move || thrown.send(()).unwrap());
         let (sender, receiver) = channel();
-        storage.submit(job(1, move |durable| sender.send(durable).unwrap()));
+        job.done = Box::new(move |durable| sender.send(durable).unwrap());
+        storage.submit(job);
         reason.recv_timeout(Duration::from_secs(20)).unwrap();
-        assert_eq!(switch.reason().unwrap().code(), ExitCode::Storage);
-        assert!(receiver.recv_timeout(Duration::from_secs(20)).is_err());
+        let reported = receiver.recv_timeout(Duration::from_secs(20)).is_ok();
+        (switch.reason().unwrap().code(), reported)
+    }
+
+    #[test]
+    fn a_failed_write_or_sync_stops_the_validator_and_releases_nothing() {
+        let failures = [
+            (Fault::Write, ExitCode::Storage),
+            (Fault::Sync, ExitCode::Storage),
+            (Fault::Full, ExitCode::Full),
+        ];
+        for (fault, code) in failures {
+            let directory = tempfile::tempdir().unwrap();
+            let store = FaultyStore::new(MemoryStore::default());
+            store.break_by(fault);
+            let stopped = stops(Arc::new(store), safety(directory.path()), job(1, |_| ()));
+            assert_eq!(stopped, (code, false), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_safety_record_that_cannot_be_written_does_too() {
+        let root = QuorumCertificate::root(Epoch::ZERO, BlockId::ZERO);
+        let end = lockstep_consensus::LogEnd {
+            position: LogPosition::START,
+            height: Height::ZERO,
+            block: BlockId::ZERO,
+        };
+        let mut job = job(1, |_| ());
+        job.record = Some(SafetyRecord::fresh(Epoch::ZERO, root, end));
+        let stopped = stops(Arc::new(MemoryStore::default()), SafetyFile::full(), job);
+        assert_eq!(stopped, (ExitCode::Full, false));
     }
 }

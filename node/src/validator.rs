@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 use crate::answers::{Answers, client_room};
 use crate::clock::Clock;
 use crate::config::NodeConfig;
-use crate::disk::{Disk, Opening};
+use crate::disk::{Disk, Opening, Wrap};
 use crate::evidence::Casebook;
 use crate::execution::{self, Execution};
 use crate::exit::{Stop, StopSwitch};
@@ -97,6 +97,16 @@ impl Validator {
     /// # Errors
     /// A home that cannot work, a disk that holds what it should not, ports in use.
     pub fn start(home: &Home, genesis: &Arc<Genesis>, host: &Host) -> Result<Self, Stop> {
+        Self::start_on(home, genesis, host, &|store| Arc::new(store))
+    }
+
+    /// As [`Validator::start`], with something between the validator and its database.
+    pub(crate) fn start_on(
+        home: &Home,
+        genesis: &Arc<Genesis>,
+        host: &Host,
+        wrap: Wrap<'_>,
+    ) -> Result<Self, Stop> {
         let config = home
             .config()
             .map_err(|error| Stop::Config(error.to_string()))?;
@@ -110,6 +120,7 @@ impl Validator {
             identity: &Identity::new(genesis, committee, member, &keys.key.public_key()),
             committee,
             min_free_mib: config.storage.min_free_mib,
+            wrap,
             switch: &switch,
         })?;
         hold_on_second_copy(home, &switch);
@@ -505,5 +516,148 @@ fn urgency(class: Class) -> Urgency {
     match class {
         Class::Consensus => Urgency::Urgent,
         Class::Data | Class::Sync => Urgency::Data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_client::Client;
+    use lockstep_client::rpc::EvidenceKind;
+    use lockstep_consensus as consensus;
+    use lockstep_genesis::DevelopmentSpec;
+    use lockstep_ledger::{Column, Fault, FaultyStore, RocksStore};
+    use lockstep_types::{BlockId, Epoch, MemberIndex, Signature, View, Vote};
+
+    use super::*;
+    use crate::cluster::{Cluster, ClusterSpec};
+    use crate::exit::ExitCode;
+    use crate::process::network_runtime;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// A validator of the shard; before it come those of the beacon.
+    const VICTIM: usize = 5;
+
+    fn wait(what: &str, mut done: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !done() {
+            assert!(started.elapsed() < PATIENCE, "no {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn prepare(directory: &std::path::Path, base_port: u16) -> Cluster {
+        let network = DevelopmentSpec {
+            shards: 1,
+            interval: Duration::from_millis(200),
+            ..DevelopmentSpec::default()
+        };
+        let mut spec = ClusterSpec::new(network, directory.join("network"));
+        spec.base_port = base_port;
+        spec.storage.min_free_mib = 0;
+        Cluster::prepare(spec).unwrap()
+    }
+
+    /// A vote with our name that we did not give: the validator stops, keeps what it saw, and does
+    /// not start again before somebody has looked.
+    #[test]
+    fn a_second_copy_stops_a_validator_until_its_operator_has_looked() {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = prepare(directory.path(), 27_500);
+        let place = &cluster.places()[VICTIM];
+        let runtime = network_runtime().unwrap();
+        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let start = || Validator::start(&place.home, cluster.genesis(), &host);
+        let validator = start().unwrap();
+        // As a colleague passes it on.
+        let from = Peer {
+            committee: place.committee,
+            member: MemberIndex::new(0),
+        };
+        assert_ne!(from.member, place.member);
+        let vote = Message::Consensus(consensus::Message::Vote(Vote {
+            epoch: Epoch::ZERO,
+            view: View::new(9),
+            block: BlockId::ZERO,
+            author: place.member,
+            signature: Signature::new([1; 64]),
+        }));
+        let message = Verified::vouch(vote);
+        let input = Input::Received { from, message };
+        validator.inbox.push(Urgency::Urgent, input, Room::Own);
+        wait("stop", || validator.switch().is_stopped());
+        let reason = validator.switch().reason().unwrap();
+        assert_eq!(reason.code(), ExitCode::SecondCopy, "{reason}");
+        validator.stop();
+
+        let refusal = start().err().unwrap();
+        assert_eq!(refusal.code(), ExitCode::SecondCopy);
+        assert!(refusal.to_string().contains("held.json"), "{refusal}");
+
+        std::fs::remove_file(place.home.held_file()).unwrap();
+        let validator = start().unwrap();
+        let client = Client::new(&[place.url()], PATIENCE).unwrap();
+        let cases = runtime.block_on(client.evidence()).unwrap();
+        assert_eq!(cases.len(), 1);
+        assert_eq!(cases[0].kind, EvidenceKind::SecondCopy);
+        assert_eq!(
+            (cases[0].validator.as_str(), cases[0].view),
+            (place.name.as_str(), 9)
+        );
+        let status = runtime.block_on(client.status()).unwrap();
+        assert_eq!(status.replicas[0].evidence, 1);
+        validator.stop();
+    }
+
+    /// A disk fails under a running validator in every way there is: it stops by the right name,
+    /// the others go on, and with a sound disk it comes back from the files it left.
+    #[test]
+    fn a_failing_disk_stops_a_validator_and_its_files_are_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = prepare(directory.path(), 27_400);
+        let genesis = cluster.genesis();
+        let runtime = network_runtime().unwrap();
+        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let start = |index: usize| {
+            let broken: Arc<Mutex<Option<Arc<FaultyStore<RocksStore>>>>> = Arc::default();
+            let keep = Arc::clone(&broken);
+            let home = &cluster.places()[index].home;
+            let validator = Validator::start_on(home, genesis, &host, &|store| {
+                let store = Arc::new(FaultyStore::new(store));
+                *keep.lock().unwrap() = Some(Arc::clone(&store));
+                store
+            });
+            let store = broken.lock().unwrap().take().unwrap();
+            (validator.unwrap(), store)
+        };
+        let mut others: Vec<_> = (0..cluster.places().len()).map(start).collect();
+        let (mut victim, mut store) = others.remove(VICTIM);
+        for fault in Fault::ALL {
+            let others = || others[VICTIM].0.height();
+            wait("common height", || victim.height() >= others().max(3));
+            store.break_by(fault);
+            if fault == Fault::Checksum {
+                // A colleague's question, or a client's.
+                let archive = victim.store.upgrade().unwrap();
+                assert!(archive.get(Column::Meta, b"A").is_err());
+                drop(archive);
+            }
+            wait("stop", || victim.switch().is_stopped());
+            let reason = victim.switch().reason().unwrap();
+            let code = match fault {
+                Fault::Full => ExitCode::Full,
+                _ => ExitCode::Storage,
+            };
+            assert_eq!(reason.code(), code, "{fault:?}: {reason}");
+            victim.stop();
+            drop(store);
+            let before = others();
+            wait("progress of the others", || others() > before);
+            (victim, store) = start(VICTIM);
+        }
+        wait("return", || victim.height() >= others[VICTIM].0.height());
+        victim.stop();
+        for (validator, _) in others {
+            validator.stop();
+        }
     }
 }

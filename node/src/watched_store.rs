@@ -1,18 +1,20 @@
 //! The store as all of a validator's threads see it: whoever meets a failure, be it a client's
 //! question that reads a block with a bad checksum, the validator stops.
 
+use std::sync::Arc;
+
 use lockstep_ledger::{Column, Durability, Store, StoreError, Visit, Write};
 
 use crate::exit::{Stop, StopSwitch};
 
 /// A store whose every failure throws the switch.
-pub(crate) struct WatchedStore<S> {
-    store: S,
+pub(crate) struct WatchedStore {
+    store: Arc<dyn Store>,
     switch: StopSwitch,
 }
 
-impl<S: Store> WatchedStore<S> {
-    pub(crate) fn new(store: S, switch: StopSwitch) -> Self {
+impl WatchedStore {
+    pub(crate) fn new(store: Arc<dyn Store>, switch: StopSwitch) -> Self {
         WatchedStore { store, switch }
     }
 
@@ -24,7 +26,7 @@ impl<S: Store> WatchedStore<S> {
     }
 }
 
-impl<S: Store> Store for WatchedStore<S> {
+impl Store for WatchedStore {
     fn write(&self, writes: &[Write], durability: Durability) -> Result<(), StoreError> {
         self.watch(self.store.write(writes, durability))
     }

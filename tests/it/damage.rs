@@ -253,7 +253,7 @@ fn newest_log(database: &Path) -> anyhow::Result<PathBuf> {
     logs.pop().context("no write-ahead log")
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -19,6 +19,7 @@ mod lines;
 mod pauses;
 mod scenarios;
 mod soak;
+mod space;
 mod transfers;
 
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 7] = [
+const TESTS: [(&str, Test); 8] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -51,6 +52,10 @@ const TESTS: [(&str, Test); 7] = [
     (
         "damaged_files_are_refused_or_healed",
         scenarios::damaged_files_are_refused_or_healed,
+    ),
+    (
+        "full_disks_are_waited_for",
+        scenarios::full_disks_are_waited_for,
     ),
 ];
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lockstep_types::CommitteeId;
 
 use crate::run::Run;
-use crate::{damage, kills, lines, pauses};
+use crate::space::SmallDisk;
+use crate::{damage, kills, lines, pauses, space};
 
 /// Any will do; a soak draws its own.
 const SEED: u64 = 7;
@@ -73,5 +74,31 @@ pub(crate) fn broken_lines_heal() -> anyhow::Result<()> {
 pub(crate) fn damaged_files_are_refused_or_healed() -> anyhow::Result<()> {
     let mut run = Run::start(SEED)?;
     damage::every_kind(&mut run)?;
+    run.pass()
+}
+
+pub(crate) fn full_disks_are_waited_for() -> anyhow::Result<()> {
+    let disks = match (SmallDisk::mount(), SmallDisk::mount()) {
+        (Ok(first), Ok(second)) => [first, second],
+        (first, second) => {
+            let why = first.err().or(second.err()).expect("one of them failed");
+            println!("  skipped: {why:#}");
+            return Ok(());
+        }
+    };
+    let mut run = Run::start(SEED)?;
+    let members = run.network.members(run.shards()[0]);
+    let (first, second) = (members[1], members[2]);
+    space::move_to(&mut run, first, &disks[0])?;
+    space::move_to(&mut run, second, &disks[1])?;
+    for _ in 0..3 {
+        let both = [(first, &disks[0]), (second, &disks[1])];
+        space::shard_halts_and_resumes(&mut run, both)?;
+        run.sleep(500, 1_500);
+    }
+    for _ in 0..2 {
+        space::filled_to_the_last_byte(&mut run, first, &disks[0])?;
+        run.sleep(500, 1_500);
+    }
     run.pass()
 }

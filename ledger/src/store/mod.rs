@@ -1,13 +1,15 @@
 //! Where a replica keeps its log and its state: ordered byte keys in a few columns, written in
 //! atomic batches. [`MemoryStore`] is for tests and simulation, `RocksStore` (feature `rocksdb`)
-//! for nodes; both pass the suite in [`conformance`].
+//! for nodes; both pass the suite in [`conformance`]. [`FaultyStore`] makes either fail, for tests.
 
 pub mod conformance;
+mod faulty;
 mod memory;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 pub(crate) mod schema;
 
+pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::RocksStore;

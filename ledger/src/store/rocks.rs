@@ -30,6 +30,7 @@ pub struct RocksStore {
     database: DB,
     synced: WriteOptions,
     buffered: WriteOptions,
+    reads: ReadOptions,
 }
 
 impl RocksStore {
@@ -51,6 +52,7 @@ impl RocksStore {
             database,
             synced,
             buffered,
+            reads: checked_reads(),
         })
     }
 
@@ -89,6 +91,13 @@ fn column_options() -> Options {
     options
 }
 
+/// What the disk gives back is what was written to it, or an error.
+fn checked_reads() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options
+}
+
 fn failed(operation: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
     move |error| StoreError {
         operation,
@@ -116,13 +125,12 @@ impl Store for RocksStore {
 
     fn get(&self, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.database
-            .get_cf(self.column(column), key)
+            .get_cf_opt(self.column(column), key, &self.reads)
             .map_err(failed("read"))
     }
 
     fn scan(&self, column: Column, from: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
-        options.set_verify_checksums(true);
+        let options = checked_reads();
         let start = IteratorMode::From(from, Direction::Forward);
         for entry in self
             .database
@@ -191,6 +199,37 @@ mod tests {
         drop((store, opened));
         std::fs::remove_dir_all(path).unwrap();
         std::fs::remove_dir_all(after).unwrap();
+    }
+
+    #[test]
+    fn a_flipped_bit_is_an_error_and_never_a_value() {
+        let path = scratch("rocks-flipped");
+        let key = |number: u64| number.to_be_bytes();
+        {
+            let store = RocksStore::open(&path).unwrap();
+            let writes: Vec<_> = (0..100)
+                .map(|number| Write::put(Column::Batches, key(number), vec![7; 1_000]))
+                .collect();
+            store.write(&writes, Durability::Synced).unwrap();
+            let column = store.column(Column::Batches);
+            store.database.flush_cf(column).unwrap();
+        }
+        let files = std::fs::read_dir(&path).unwrap();
+        let tables = files.map(|file| file.unwrap().path());
+        let table = tables.filter(|file| file.extension().is_some_and(|e| e == "sst"));
+        let table = table.max_by_key(|file| std::fs::metadata(file).unwrap().len());
+        let table = table.unwrap();
+        let mut bytes = std::fs::read(&table).unwrap();
+        bytes[50_000] ^= 1;
+        std::fs::write(&table, bytes).unwrap();
+        let store = RocksStore::open(&path).unwrap();
+        let read = (0..100).map(|number| store.get(Column::Batches, &key(number)));
+        let (good, bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+        assert!(!bad.is_empty() && good.iter().all(|read| *read == Ok(Some(vec![7; 1_000]))));
+        let scan = store.scan(Column::Batches, &[], &mut |_, _| true);
+        assert!(scan.is_err());
+        drop(store);
+        std::fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
