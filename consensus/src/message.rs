@@ -327,6 +327,9 @@ fn check_chain(
         }
     }
     for link in blocks {
+        if lockstep_types::planted!(SyncWithoutCertificates) {
+            break;
+        }
         link.justify.claims(context, claims)?;
     }
     Ok(())

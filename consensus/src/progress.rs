@@ -112,7 +112,13 @@ impl<A: Application> Replica<A> {
             if self.proofs.len() > RETAINED_BLOCKS {
                 self.proofs.pop_front();
             }
+            if lockstep_types::planted!(RepeatCommit) {
+                out.committed.push(block.clone());
+            }
             out.committed.push(block);
+        }
+        if lockstep_types::planted!(ReverseAncestors) {
+            out.committed.reverse();
         }
         let decided = self.committed().header().view;
         self.proposals.retain(|view, _| *view > decided);

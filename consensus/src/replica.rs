@@ -328,7 +328,7 @@ impl<A: Application> Replica<A> {
             self.give_up();
         }
         self.join_timeouts();
-        if due.resend {
+        if due.resend && !lockstep_types::planted!(NeverRepeat) {
             self.repeat(To::All, out);
         }
         self.fetch_missing(now, out);
@@ -417,6 +417,11 @@ impl<A: Application> Replica<A> {
     /// Undecided blocks held, and the newest committed one.
     pub fn blocks_held(&self) -> usize {
         self.tree.len()
+    }
+
+    /// Votes kept, of all members together.
+    pub fn votes_held(&self) -> usize {
+        self.tally.votes_held()
     }
 
     /// What messages to this replica are checked against.

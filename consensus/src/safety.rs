@@ -81,7 +81,11 @@ impl Safety {
             signer,
             record,
             unrecorded: false,
-            proposed_before: reserved,
+            proposed_before: if lockstep_types::planted!(ProposeAgainAfterRestart) {
+                View::ZERO
+            } else {
+                reserved
+            },
             reserved,
             reserving: VecDeque::new(),
         }
@@ -125,7 +129,9 @@ impl Safety {
                 current,
             });
         }
-        if block <= last_voted {
+        let voted_for = || self.record.last_voted.as_ref().map(|vote| vote.block);
+        let rival = || voted_for() != Some(proposal.block.id());
+        if block <= last_voted && !(lockstep_types::planted!(VoteTwice) && rival()) {
             return Err(Refusal::AlreadyVoted { block, last_voted });
         }
         if block <= last_timed_out && !lockstep_types::planted!(VoteAfterTimeout) {
@@ -211,12 +217,18 @@ impl Safety {
             return Ok(timeout.clone());
         }
         self.may_time_out(current)?;
-        let high_qc = self.record.high_qc.clone();
+        let mut high_qc = self.record.high_qc.clone();
         let entered_by = if current.follows(high_qc.view) {
             None
         } else {
             self.record.high_tc.clone()
         };
+        if let Some(before) = &self.record.last_timed_out
+            && entered_by.is_some()
+            && lockstep_types::planted!(TimeoutBelowLock)
+        {
+            high_qc = before.high_qc.clone();
+        }
         let timeout = Timeout::sign(
             &*self.signer,
             &self.domain,
@@ -227,7 +239,9 @@ impl Safety {
         );
         self.record.last_timed_out = Some(timeout.clone());
         self.unrecorded = true;
-        assert!(timeout.high_qc.view >= self.record.lock);
+        assert!(
+            timeout.high_qc.view >= self.record.lock || lockstep_types::planted!(TimeoutBelowLock)
+        );
         assert!(self.record.last_timed_out_view() >= self.record.last_voted_view());
         Ok(timeout)
     }

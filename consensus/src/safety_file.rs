@@ -161,6 +161,11 @@ pub fn choose(first: &[u8], second: &[u8]) -> Result<Option<Found>, Wiped> {
             if older.counter.checked_add(1) != Some(newest.counter) {
                 return Err(Wiped::NotConsecutive(older.counter, newest.counter));
             }
+            let newest = if lockstep_types::planted!(OlderSlot) {
+                older.clone()
+            } else {
+                newest
+            };
             Ok(Some(Found {
                 newest,
                 older: Some(older),

@@ -57,6 +57,9 @@ impl Tally {
             return Counted::Conflict(Evidence::Votes(pair), refusal);
         }
         kept.insert(vote.view, vote);
+        if lockstep_types::planted!(UnboundedVotes) {
+            return Counted::New;
+        }
         if kept.len() > MAX_VOTES_PER_AUTHOR {
             kept.pop_first();
         }
@@ -138,6 +141,11 @@ impl Tally {
         }
         let votes: usize = votes.values().map(BTreeMap::len).sum();
         hasher.value(&(votes as u64, timeouts.len() as u64))
+    }
+
+    /// Votes kept.
+    pub(crate) fn votes_held(&self) -> usize {
+        self.votes.values().map(BTreeMap::len).sum()
     }
 
     /// How many members have given up on `view`.

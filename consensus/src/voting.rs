@@ -53,7 +53,11 @@ impl<A: Application> Replica<A> {
             if proposer == self.me() {
                 out.stop = Some(Fatal::SecondCopy { view });
             }
-            let pair = Box::new([(**first).clone(), proposal]);
+            let first = first.clone();
+            if lockstep_types::planted!(VoteTwice) {
+                self.keep_proposal(proposal.clone().into());
+            }
+            let pair = Box::new([(*first).clone(), proposal]);
             out.evidence.push(Evidence::Proposals(pair));
             return Err(Refusal::SecondProposal { view });
         }
@@ -188,7 +192,12 @@ impl<A: Application> Replica<A> {
             .safety
             .vote(view, proposal)
             .expect("asked may_vote or may_propose in this very step");
-        self.write_path(&proposal.block.id(), out);
+        if !lockstep_types::planted!(VoteWithoutBlock) {
+            self.write_path(&proposal.block.id(), out);
+        }
+        if lockstep_types::planted!(CountBeforeSync) {
+            let _counted = self.count(Own::Vote(vote.clone()), out);
+        }
         self.held.push(Outbound {
             to: To::All,
             message: Message::Vote(vote.clone()),
@@ -203,7 +212,8 @@ impl<A: Application> Replica<A> {
             return Ok(());
         }
         let current = self.view();
-        if vote.view > current.plus(MAX_VIEWS_AHEAD) {
+        let unbounded = lockstep_types::planted!(UnboundedVotes);
+        if vote.view > current.plus(MAX_VIEWS_AHEAD) && !unbounded {
             return Err(Refusal::TooFarAhead {
                 got: vote.view,
                 current,

@@ -98,7 +98,7 @@ impl Bundle {
     }
 
     /// The outbox root that the entries lead up to.
-    fn root(&self) -> Option<MerkleRoot> {
+    pub(crate) fn root(&self) -> Option<MerkleRoot> {
         let proof = &self.proof;
         let leaves: Vec<Digest> = self.entries.iter().map(|e| ENTRIES.leaf(e)).collect();
         let leaf = OutboxLeaf {

@@ -176,19 +176,22 @@ impl Ledger {
                 destination: bundle.destination,
             });
         }
-        let root = self.certified_root(source, bundle.window);
+        let mut root = self.certified_root(source, bundle.window).copied();
+        if lockstep_types::planted!(CreditBeforeRecord) {
+            root = root.or_else(|| bundle.root());
+        }
         let root = root.ok_or(BundleRefusal::UnknownRoot {
             source_shard: source,
             window: bundle.window,
         })?;
         let expected = self.consumed(source);
-        if bundle.from != expected {
+        if bundle.from != expected && !lockstep_types::planted!(CreditTwice) {
             return Err(BundleRefusal::OutOfOrder {
                 expected,
                 got: bundle.from,
             });
         }
-        bundle.verify(root)?;
+        bundle.verify(&root)?;
         let ours = |entry: &OutboxEntry| entry.to.shard(config.shards) == config.shard;
         if !bundle.entries.iter().all(ours) {
             return Err(BundleRefusal::ForeignAccount);
@@ -200,7 +203,9 @@ impl Ledger {
                 });
             }
         }
-        journal.peers.insert(source);
+        if !lockstep_types::planted!(WatermarkNotWritten) {
+            journal.peers.insert(source);
+        }
         Ok(())
     }
 
@@ -219,7 +224,10 @@ impl Ledger {
         let supply = self.supply_mut(asset);
         supply.received = supply.received.checked_add(amount)?;
         let inbox = &mut self.peers.get_mut(&source)?.inbox;
-        assert_eq!(inbox.consumed, sequence, "credits are in sequence");
+        assert!(
+            inbox.consumed == sequence || lockstep_types::planted!(CreditTwice),
+            "credits are in sequence"
+        );
         inbox.consumed = sequence.checked_add(1)?;
         inbox.received.add(asset, amount).ok()?;
         self.put(slot, account, journal);
@@ -245,6 +253,9 @@ impl Ledger {
         let sender = transaction.sender();
         let slot = match self.executes(&sender, transaction, window) {
             Ok(slot) => slot,
+            Err(Refusal::StaleNonce { .. }) if lockstep_types::planted!(StaleNonceExecutes) => {
+                self.accounts.find(&sender).expect("it has a nonce")
+            }
             Err(refusal) => return journal.skipped.push((id, refusal)),
         };
         let executed = self.accounts.get(slot).executed_in(window);
@@ -260,7 +271,10 @@ impl Ledger {
             }
             Err(failure) => ReceiptResult::Failed(failure),
         };
-        self.count_transaction(slot, window, executed);
+        let failed = matches!(result, ReceiptResult::Failed(_));
+        if !(failed && lockstep_types::planted!(NonceStaysAfterFailure)) {
+            self.count_transaction(slot, window, executed);
+        }
         journal.receipts.push(Receipt {
             subject: Subject::Transaction(id),
             result,

@@ -82,9 +82,10 @@ impl<'a> Overlay<'a> {
             action,
             ..
         } = entry;
+        let free = to == *sender && lockstep_types::planted!(SelfTransferDoubles);
         self.account(sender)
             .balances
-            .sub(asset, amount)
+            .sub(asset, if free { 0 } else { amount })
             .map_err(|_| Failure::Insufficient { action })?;
         let destination = to.shard(self.ledger.config().shards);
         if destination == self.ledger.config().shard {

@@ -168,7 +168,10 @@ impl Ledger {
             source: *source,
             consumed: peer.inbox.consumed,
         }));
-        let changes = self.accounts.take_dirty();
+        let mut changes = self.accounts.take_dirty();
+        if lockstep_types::planted!(TrieMissesAccount) {
+            changes.pop();
+        }
         let jobs = self.trie.jobs(changes);
         self.unfinished = Some(Unfinished {
             seal: Seal {

@@ -279,7 +279,10 @@ impl BeaconChain {
         let mut entries = Vec::new();
         let mut waiting = false;
         for shard in self.genesis_shards() {
-            let newest = self.newest(shard, place, number);
+            let mut newest = self.newest(shard, place, number);
+            if lockstep_types::planted!(CountShardTwice) {
+                newest = self.newest(ShardId::new(0), place, number);
+            }
             let current = newest.is_some_and(|c| c.checkpoint.window() == number);
             waiting |= !current && self.is_awaited(shard, place);
             entries.push(match newest {

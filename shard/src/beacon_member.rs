@@ -247,4 +247,8 @@ impl BeaconMember {
     pub(crate) fn horizon(&self) -> consensus::Horizon {
         self.replica.horizon()
     }
+
+    pub(crate) fn votes_held(&self) -> usize {
+        self.replica.votes_held()
+    }
 }

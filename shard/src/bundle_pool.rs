@@ -151,8 +151,9 @@ impl BundlePool {
             .get(&bundle.source)
             .and_then(|r| r.get(&bundle.window));
         known.is_some_and(|certified| {
-            certified.record <= applied
-                && applied.since(certified.record) < MAX_CERTIFIED_ROOTS as u64
+            lockstep_types::planted!(CreditBeforeRecord)
+                || certified.record <= applied
+                    && applied.since(certified.record) < MAX_CERTIFIED_ROOTS as u64
         })
     }
 
@@ -178,10 +179,9 @@ impl BundlePool {
     ) -> impl Iterator<Item = (ShardId, u64)> + 'a {
         self.certified.iter().filter_map(move |(source, roots)| {
             let from = consumed.get(source).copied().unwrap_or(0);
-            let newest = roots
-                .values()
-                .rev()
-                .find(|certified| certified.record <= applied)?;
+            let newest = roots.values().rev().find(|certified| {
+                certified.record <= applied || lockstep_types::planted!(CreditBeforeRecord)
+            })?;
             (newest.count > from).then_some((*source, from))
         })
     }

@@ -79,4 +79,12 @@ impl Member {
             Member::Beacon(member) => member.horizon(),
         }
     }
+
+    /// Votes kept of all members together.
+    pub fn votes_held(&self) -> usize {
+        match self {
+            Member::Shard(member) => member.votes_held(),
+            Member::Beacon(member) => member.votes_held(),
+        }
+    }
 }

@@ -112,7 +112,8 @@ impl Verifiable for BarrierRecord {
             let Some(certified) = entry.checkpoint() else {
                 continue;
             };
-            if usize::from(certified.checkpoint.shard.get()) != position {
+            let twice = lockstep_types::planted!(CountShardTwice);
+            if usize::from(certified.checkpoint.shard.get()) != position && !twice {
                 return Err(Rejection::Inconsistent("checkpoints in shard order"));
             }
             certified.claims(genesis, claims)?;

@@ -289,9 +289,10 @@ impl ShardChain {
     /// The record that `reference` names, if it is the next one on this branch and is held.
     fn applied(&self, parent: &Place, reference: &RecordRef) -> Option<AppliedRecord> {
         let held = self.bundles.record(reference.number)?;
-        let fits = reference.number.follows(parent.window.record)
-            && held.record.hash() == reference.hash
+        let follows = reference.number.follows(parent.window.record)
             && held.record.previous == parent.window.record_hash;
+        let fits = held.record.hash() == reference.hash
+            && (follows || lockstep_types::planted!(SkipRecord));
         fits.then(|| AppliedRecord {
             number: reference.number,
             hash: reference.hash,
@@ -313,6 +314,11 @@ impl ShardChain {
         let (window, seal) = parent.window.after(&self.rules, time, record);
         let mut consumed = parent.consumed.clone();
         for bundle in &payload.bundles {
+            if lockstep_types::planted!(CreditTwice)
+                || lockstep_types::planted!(ChainForgetsWatermark)
+            {
+                continue;
+            }
             consumed.insert(bundle.source, bundle.to);
         }
         let ordered: u64 = match self.limits.pace {
@@ -373,12 +379,17 @@ impl ShardChain {
 
     /// May payload stand in a block after `parent`, once the block has named `record`?
     fn is_open(window: &Window) -> bool {
-        !window.sealed
+        !window.sealed || lockstep_types::planted!(PayloadAfterSeal)
     }
 
     /// The next record, if it is held and this branch can apply it.
     fn next_record(&self, parent: &Place) -> Option<RecordRef> {
-        let held = self.bundles.record(parent.window.record.next())?;
+        let mut held = self.bundles.record(parent.window.record.next());
+        if lockstep_types::planted!(SkipRecord) {
+            let later = parent.window.record.plus(2);
+            held = self.bundles.record(later).or(held);
+        }
+        let held = held?;
         let reference = RecordRef {
             number: held.record.number,
             hash: held.record.hash(),
@@ -486,7 +497,8 @@ impl ShardChain {
     }
 
     fn check_record(&mut self, parent: &Place, reference: &RecordRef) -> Check {
-        if !reference.number.follows(parent.window.record) {
+        let skips = lockstep_types::planted!(SkipRecord);
+        if !reference.number.follows(parent.window.record) && !skips {
             return Check::Refuse("names a record out of order");
         }
         match self.bundles.record(reference.number) {
@@ -587,6 +599,7 @@ impl ShardChain {
         }
         match self.executed.get(&executed.height) {
             Some(own) if *own == executed.digest => Check::Accept,
+            Some(_) if lockstep_types::planted!(ExecutedUnchecked) => Check::Accept,
             Some(_) => Check::Refuse("names another effects digest than ours"),
             None => Check::Refuse("names a height executed long ago"),
         }
@@ -660,7 +673,11 @@ impl Application for ShardChain {
                 header.time,
                 &payload.batches,
             ),
-            self.check_executed(&header.executed),
+            if payload.is_empty() && lockstep_types::planted!(EmptyBlockExecutedUnchecked) {
+                Check::Accept
+            } else {
+                self.check_executed(&header.executed)
+            },
         ])
     }
 

@@ -396,6 +396,10 @@ impl ShardMember {
                 member,
             });
             let message = Message::Checkpoint(Box::new(vote.clone()));
+            if lockstep_types::planted!(CheckpointBeforeSync) {
+                ready.prompt.push(Outbound { to, message });
+                continue;
+            }
             ready.held_own.push(Outbound { to, message });
         }
     }
@@ -414,7 +418,9 @@ impl ShardMember {
         for (vote, due) in self.checkpoints.values_mut() {
             if now >= *due {
                 *due = now.after(CHECKPOINT_RESEND);
-                again.push(vote.clone());
+                if !lockstep_types::planted!(CheckpointSaidOnce) {
+                    again.push(vote.clone());
+                }
             }
         }
         for vote in again {
@@ -780,6 +786,10 @@ impl ShardMember {
 
     pub(crate) fn horizon(&self) -> consensus::Horizon {
         self.replica.horizon()
+    }
+
+    pub(crate) fn votes_held(&self) -> usize {
+        self.replica.votes_held()
     }
 }
 

@@ -57,6 +57,9 @@ pub fn check_signers(
     if !signers.is_within(committee) {
         return Err(Rejection::NotAMember);
     }
+    if crate::planted!(CountSignatures) && signatures >= committee.quorum() {
+        return Ok(());
+    }
     if signers.count() < committee.quorum() {
         return Err(Rejection::NoQuorum {
             got: signers.count(),
@@ -179,7 +182,8 @@ impl Verifiable for TimeoutCertificate {
             .iter()
             .max()
             .expect("a quorum is not empty");
-        if self.high_qc.view != *highest {
+        let hidden = crate::planted!(TimeoutCertificateHidesHighest);
+        if self.high_qc.view != *highest && !hidden {
             return Err(Rejection::WrongView {
                 got: self.high_qc.view,
                 problem: "is not the highest certified view signed, which is",

@@ -1,10 +1,10 @@
 //! A member that answers those who catch up with something else: blocks out of order, with another
-//! payload, with a gap, or with one more on top that nobody has certified; an older record, another
+//! payload, with a gap, or with more on top that nobody has certified; an older record, another
 //! batch; or nothing. It also sends blocks that nobody has asked for.
 
 use lockstep_consensus as consensus;
 use lockstep_shard::{Message, Peer};
-use lockstep_types::{Block, Header, LinkedBlock};
+use lockstep_types::{Block, Header, LinkedBlock, QuorumCertificate};
 
 use super::{Behaviour, Seat};
 
@@ -12,9 +12,8 @@ use super::{Behaviour, Seat};
 pub(super) struct SyncLiar;
 
 /// A block on top of `below` that only this member knows of.
-fn phantom(seat: &Seat<'_>, below: &LinkedBlock) -> Option<LinkedBlock> {
+fn on_top(seat: &Seat<'_>, below: &LinkedBlock, justify: QuorumCertificate) -> LinkedBlock {
     let header = below.block.header();
-    let justify = seat.memory.certificates.get(&header.view)?.clone();
     let header = Header {
         view: header.view.next(),
         height: header.height.next(),
@@ -24,14 +23,31 @@ fn phantom(seat: &Seat<'_>, below: &LinkedBlock) -> Option<LinkedBlock> {
         proposer: seat.peer.member,
         ..header.clone()
     };
-    Some(LinkedBlock {
+    LinkedBlock {
         block: Block::new(header, Vec::new()),
         justify,
-    })
+    }
+}
+
+/// One on a block whose certificate is known.
+fn phantom(seat: &Seat<'_>, below: &LinkedBlock) -> Option<LinkedBlock> {
+    let view = below.block.header().view;
+    let justify = seat.memory.certificates.get(&view)?.clone();
+    Some(on_top(seat, below, justify))
+}
+
+/// One on a block that nobody has voted for, with the signatures of another certificate.
+fn on_phantom(seat: &Seat<'_>, below: &LinkedBlock) -> LinkedBlock {
+    let justify = QuorumCertificate {
+        view: below.block.header().view,
+        block: below.block.id(),
+        ..below.justify.clone()
+    };
+    on_top(seat, below, justify)
 }
 
 fn wrong_blocks(seat: &mut Seat<'_>, mut blocks: Vec<LinkedBlock>) -> Option<Vec<LinkedBlock>> {
-    match seat.choose(6) {
+    match seat.choose(7) {
         0 => return None,
         1 => blocks.truncate(blocks.len() / 2),
         2 => {
@@ -41,6 +57,12 @@ fn wrong_blocks(seat: &mut Seat<'_>, mut blocks: Vec<LinkedBlock>) -> Option<Vec
         }
         3 if blocks.len() > 2 => drop(blocks.remove(1)),
         4 if blocks.len() > 1 => blocks.reverse(),
+        5 => {
+            let first = phantom(seat, blocks.last()?)?;
+            let second = on_phantom(seat, &first);
+            let third = on_phantom(seat, &second);
+            blocks.extend([first, second, third]);
+        }
         _ => {
             let top = phantom(seat, blocks.last()?)?;
             blocks.push(top);

@@ -1,6 +1,7 @@
 //! Validity (I2), exactly once (I8) and conservation (I7): what executes was submitted, executes in
-//! one block of the chain and no other, every credit has its debit, and the value of all shards and
-//! of everything in flight is genesis'.
+//! one block of the chain and no other, every credit has its debit and an applied record that
+//! certifies it, nothing executes between a seal and its record, and the value of all shards and of
+//! everything in flight is genesis'.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,6 +84,11 @@ impl ExactlyOnce {
             return Ok(()); // agreement compares repetitions by their digests
         }
         self.on_record(shard, block);
+        let waits = block.place.window.sealed && block.place.seal.is_none();
+        if waits && !block.receipts.is_empty() {
+            let detail = format!("{} of {shard} executes something", block.height);
+            return Err(Broken::new("no payload between seal and record", detail));
+        }
         for receipt in block.receipts.iter() {
             let (seen, detail) = match receipt.subject {
                 Subject::Transaction(id) => {

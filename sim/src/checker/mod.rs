@@ -2,10 +2,12 @@
 //! step, every message and every executed block. Byzantine members are seen and never judged.
 
 mod agreement;
+mod before_sent;
 mod bodies;
 mod certificates;
 mod commit;
 mod committee;
+mod domains;
 mod durable;
 mod exactly_once;
 mod monotone;
@@ -26,8 +28,10 @@ use lockstep_types::{
 use crate::byzantine::{Lies, Post};
 
 pub use agreement::Agreement;
+pub use before_sent::DurableFirst;
 pub use commit::CommitRule;
 pub use committee::CommitteeChecker;
+pub use domains::Domains;
 pub use durable::Durability;
 pub use exactly_once::ExactlyOnce;
 pub use monotone::Monotone;
@@ -64,6 +68,10 @@ pub struct Checkers {
     pub monotone: Monotone,
     /// What was final stays.
     pub durability: Durability,
+    /// What signatures are for.
+    pub domains: Domains,
+    /// What is on disk before it is sent.
+    pub before_sent: DurableFirst,
     /// What makes a block final.
     pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
@@ -88,6 +96,8 @@ impl Checkers {
             judged: 0,
             monotone: Monotone::default(),
             durability: Durability::default(),
+            domains: Domains::new(genesis.clone()),
+            before_sent: DurableFirst::default(),
             commit: CommitRule::new(genesis.clone(), engine),
             exactly_once: ExactlyOnce::new(genesis.clone()),
             genesis,
@@ -195,8 +205,19 @@ impl Checkers {
                 self.note(Err(Broken::new("no evidence against the correct", detail)));
             }
         }
+        let result = before_sent::checkpoints_wait(peer, &ready.prompt);
+        self.note(result);
         for block in &ready.execute {
             self.on_committed(peer, &block.link, &block.proof);
+        }
+    }
+
+    /// What a correct member keeps of what others say is bounded (I14).
+    pub(crate) fn on_held(&mut self, peer: &Peer, members: usize, votes: usize) {
+        let most = members * consensus::MAX_VOTES_PER_AUTHOR;
+        if votes > most && self.is_correct(peer) {
+            let detail = format!("{peer:?} keeps {votes} votes of {members} members");
+            self.note(Err(Broken::new("queues are bounded", detail)));
         }
     }
 
@@ -223,6 +244,11 @@ impl Checkers {
         self.note(result);
         let result = certificates::check(&self.genesis, peer.committee, message);
         self.note(result);
+        let result = self.domains.on_sent(peer, message);
+        self.note(result);
+        let is_correct = |peer: &Peer| self.is_correct(peer);
+        let result = self.before_sent.on_sent(peer, message, &is_correct);
+        self.note(result);
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);
             self.note(result);
@@ -248,6 +274,7 @@ impl Checkers {
 
     /// A correct member's record is on disk.
     pub(crate) fn on_record_synced(&mut self, peer: &Peer, record: &SafetyRecord) {
+        self.before_sent.on_durable(peer, record);
         if self.is_correct(peer) {
             let result = self.monotone.on_synced(peer, record);
             self.note(result);
@@ -257,6 +284,9 @@ impl Checkers {
     /// A member starts with what its safety file holds.
     pub(crate) fn on_recovered(&mut self, peer: &Peer, record: Option<&SafetyRecord>) {
         self.agreement.on_start(peer);
+        if let Some(record) = record {
+            self.before_sent.on_durable(peer, record);
+        }
         if self.is_correct(peer) {
             let result = self.monotone.on_start(peer, record);
             self.note(result);
