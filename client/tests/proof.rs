@@ -173,6 +173,7 @@ fn record(genesis: &Genesis, keys: &DevelopmentKeys, seals: [Seal; 2]) -> Certif
                 block: BlockId::ZERO,
                 record: WindowNumber::ZERO,
                 seal,
+                rest: lockstep_types::Digest::ZERO,
             },
             signers: Signers::NONE,
             signatures: Vec::new(),

@@ -1,13 +1,15 @@
 //! Made-up values of the ledger's types; see [`lockstep_types::generate`].
 
-use lockstep_types::{Digest, generate};
+use lockstep_types::generate::Random;
+use lockstep_types::{Digest, MerkleRoot, ShardId, WindowNumber, generate};
 use parity_scale_codec::{DecodeAll, Encode};
 
-use crate::merkle::{RangeProof, Step, Walk};
+use crate::merkle::{Piece, RangeProof, Step, TriePart, TriePath, Walk};
 use crate::{
     Account, AccountProof, Action, Amounts, BlockReceipts, Bundle, BundleProof, CertifiedOutbox,
-    Failure, Flow, FlowAmount, InboxLeaf, OutboxEntry, OutboxLeaf, Receipt, ReceiptProof,
-    ReceiptResult, ReceiptStep, Seal, Subject, Supply, Transaction,
+    EntryPart, EntryRange, Failure, Flow, FlowAmount, InboxLeaf, LedgerFrame, OutboxEntry,
+    OutboxLeaf, Receipt, ReceiptProof, ReceiptResult, ReceiptStep, Seal, Subject, Supply,
+    Transaction,
 };
 
 generate! {
@@ -81,6 +83,21 @@ generate! {
         supply: r.make(),
         meta: r.make(),
     };
+    TriePath: |r| {
+        let bytes = r.list::<bool>().encode();
+        TriePath::decode_all(&mut &bytes[..]).expect("a path is a list of sides")
+    };
+    Piece: |r| match r.below(2) {
+        0 => Piece::Branch(r.make()),
+        _ => Piece::Below(r.make()),
+    };
+    TriePart: |r| match r.below(2) {
+        0 => TriePart::Accounts(r.list()),
+        _ => TriePart::Branches(r.list()),
+    };
+    EntryRange: |r| EntryRange { destination: r.make(), from: r.make(), to: r.make() };
+    EntryPart: |r| EntryPart { entries: r.list(), proof: r.make() };
+    LedgerFrame: |r| frame(r);
     OutboxEntry: |r| OutboxEntry {
         transaction: r.make(),
         action: r.make(),
@@ -137,4 +154,22 @@ generate! {
         supply: r.list(),
         flows: r.list(),
     };
+}
+
+/// A frame's inside is nobody's business, so it is made as one that comes from outside.
+fn frame(random: &mut Random) -> LedgerFrame {
+    let (accounts, recorded): (Digest, Option<WindowNumber>) = (random.make(), random.make());
+    let mut bytes = (accounts, recorded).encode();
+    let peers: Vec<ShardId> = random.list();
+    parity_scale_codec::Compact(peers.len() as u64).encode_to(&mut bytes);
+    for peer in peers {
+        let counts: (u64, u64) = (random.make(), random.make());
+        (peer, counts, random.list::<Digest>()).encode_to(&mut bytes);
+        let (sent, consumed): (Amounts, u64) = (random.make(), random.make());
+        (sent, consumed, random.make::<Amounts>()).encode_to(&mut bytes);
+        let certified: Vec<(WindowNumber, MerkleRoot)> = random.list();
+        certified.encode_to(&mut bytes);
+    }
+    random.list::<OutboxLeaf>().encode_to(&mut bytes);
+    LedgerFrame::decode_all(&mut &bytes[..]).expect("the parts of a frame, in order")
 }

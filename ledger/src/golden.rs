@@ -13,8 +13,9 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::store::schema::{Head, PeerRecord};
 use crate::{
-    Account, AccountProof, BlockReceipts, Bundle, CertifiedOutbox, Flow, InboxLeaf, OutboxEntry,
-    OutboxLeaf, Receipt, ReceiptProof, Seal, Supply, Transaction,
+    Account, AccountProof, BlockReceipts, Bundle, CertifiedOutbox, EntryPart, Flow, InboxLeaf,
+    LedgerFrame, OutboxEntry, OutboxLeaf, Receipt, ReceiptProof, Seal, Supply, Transaction,
+    TriePart,
 };
 
 // What only the disk sees.
@@ -61,6 +62,9 @@ fn encodings_are_what_they_were() {
         ("BlockReceipts", golden::<BlockReceipts>()),
         ("Head", golden::<Head>()),
         ("PeerRecord", golden::<PeerRecord>()),
+        ("TriePart", golden::<TriePart>()),
+        ("EntryPart", golden::<EntryPart>()),
+        ("LedgerFrame", golden::<LedgerFrame>()),
         ("Holding", golden_of(holding)),
     ];
     check_golden(&found, include_str!("golden.txt"));

@@ -66,6 +66,13 @@ pub struct ReceiptProof {
     pub steps: Vec<ReceiptStep>,
 }
 
+impl ReceiptStep {
+    /// The digest after this block, from the one before it.
+    pub fn after(&self, before: &EffectsDigest) -> EffectsDigest {
+        chain(before, &self.receipts_root, &self.effects)
+    }
+}
+
 impl ReceiptProof {
     /// Is the receipt part of what led to `digest`?
     ///
@@ -82,9 +89,10 @@ impl ReceiptProof {
             .ok_or(ProofError::Malformed("a path of the wrong length"))?;
         let root = RECEIPTS.root(self.count.into(), &top);
         let own = chain(&self.previous, &root, &self.effects);
-        let got = self.steps.iter().fold(own, |digest, step| {
-            chain(&digest, &step.receipts_root, &step.effects)
-        });
+        let got = self
+            .steps
+            .iter()
+            .fold(own, |digest, step| step.after(&digest));
         if got == *digest {
             Ok(())
         } else {
@@ -111,6 +119,16 @@ impl<'a> History<'a> {
     /// When the store fails or is damaged.
     pub fn block(&self, height: Height) -> Result<Option<BlockReceipts>, LedgerError> {
         self.read(Column::Receipts, &schema::receipts_key(height))
+    }
+
+    /// Where the state stands: the newest height whose effects are stored, and the digest there.
+    /// None in an empty store.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn reached(&self) -> Result<Option<(Height, EffectsDigest)>, LedgerError> {
+        let head: Option<schema::Head> = self.read(Column::Meta, schema::HEAD)?;
+        Ok(head.map(|head| (head.height, head.digest)))
     }
 
     /// Where the receipt of a transaction is: height and position.

@@ -54,6 +54,15 @@ pub struct EntryRange {
     pub to: u64,
 }
 
+impl EntryRange {
+    /// What takes these entries out of a store again.
+    pub fn forget(&self) -> impl Iterator<Item = Write> + use<> {
+        let destination = self.destination;
+        let key = move |sequence| schema::entry_key(destination, sequence);
+        (self.from..self.to).map(move |sequence| Write::delete(Column::Meta, key(sequence)))
+    }
+}
+
 /// Some entries, with the proof that they stand in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct EntryPart {

@@ -24,6 +24,7 @@ const MAX_WAITING: usize = 64;
 type Question = Box<dyn FnOnce(&Executor) + Send>;
 
 enum Task {
+    Load(Box<Executor>),
     Execute(Box<ExecuteBlock>),
     Ask(Question),
     Stop,
@@ -37,7 +38,8 @@ pub(crate) struct Execution {
 
 /// What the thread works with.
 pub(crate) struct Parts {
-    pub(crate) executor: Executor,
+    /// None while the replica fetches its state.
+    pub(crate) executor: Option<Executor>,
     pub(crate) shard: ShardId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) inbox: Arc<Inbox>,
@@ -60,6 +62,12 @@ impl Execution {
             }
         })?;
         Ok((Execution { tasks }, thread))
+    }
+
+    /// The replica has its state: blocks of that executor follow.
+    pub(crate) fn load(&self, executor: Executor) {
+        // The thread ends only after it has thrown the stop switch, or on request.
+        let _ = self.tasks.send(Task::Load(Box::new(executor)));
     }
 
     /// Hands a committed block over; waits while execution is too far behind.
@@ -89,7 +97,13 @@ fn run(mut parts: Parts, waiting: &Receiver<Task>) -> Result<(), Stop> {
                 let place = parts.execute(*block, before.take())?;
                 before = Some(place);
             }
-            Task::Ask(question) => question(&parts.executor),
+            Task::Load(executor) => parts.executor = Some(*executor),
+            // Without a state the question is dropped, and who asked hears that we are busy.
+            Task::Ask(question) => {
+                if let Some(executor) = &parts.executor {
+                    question(executor);
+                }
+            }
             Task::Stop => break,
         }
     }
@@ -103,13 +117,17 @@ impl Parts {
         before: Option<Arc<Place>>,
     ) -> Result<Arc<Place>, Stop> {
         let start = Instant::now();
-        let done = self
-            .executor
+        let executor = self.executor.as_mut();
+        let executor = executor.expect("a replica without its state commits nothing");
+        let done = executor
             .step(block, &mut run_in_parallel)
             .map_err(stop_for)?;
         let written = self.store.write(&done.writes, Durability::Buffered);
         written.map_err(Stop::storage)?;
         observe(&self.shared.metrics.execution, start.elapsed());
+        if let Some(snapshot) = done.snapshot {
+            self.shared.put_snapshot(self.clock.now(), snapshot);
+        }
         let executed = done.executed;
         let place = Arc::clone(&executed.place);
         self.tell(&executed, before.as_deref());

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_consensus as consensus;
-use lockstep_ledger::Store;
+use lockstep_ledger::{Durability, Store};
 use lockstep_shard::{
-    Archive, Destination, Fatal, Input, Member, Message, Outbound, Peer, Ready, Request,
+    Archive, Destination, Executor, Fatal, Input, Member, Message, Outbound, Peer, Ready, Request,
+    Setup, finish_state_sync,
 };
 use lockstep_types::{CommitteeId, Time};
 
@@ -45,8 +46,39 @@ pub(crate) fn stop_for(fatal: Fatal) -> Stop {
     }
 }
 
+/// A member and, in a shard, its executor, from what the disk holds. A state that was fetched in
+/// full becomes the member's own; one that is still `wanted` is fetched, and there is no executor.
+pub(crate) fn start_member(
+    setup: &Setup,
+    store: &dyn Store,
+    record: Option<consensus::SafetyRecord>,
+    wanted: bool,
+) -> Result<(Member, Option<Executor>), Stop> {
+    let Some(shard) = setup.committee.shard() else {
+        let member = Member::recover(setup.clone(), store, record).map_err(stop_for)?;
+        return Ok((member, None));
+    };
+    let fetched = finish_state_sync(&setup.genesis, shard, store).map_err(stop_for)?;
+    if let Some(writes) = &fetched {
+        let written = store.write(writes, Durability::Synced);
+        written.map_err(Stop::storage)?;
+    }
+    let member = if wanted && fetched.is_none() {
+        Member::sync(setup.clone(), shard, store)
+    } else {
+        Member::recover(setup.clone(), store, record)
+    };
+    let member = member.map_err(stop_for)?;
+    if member.is_syncing() {
+        return Ok((member, None));
+    }
+    let executor = Executor::load(Arc::clone(&setup.genesis), shard, store).map_err(stop_for)?;
+    Ok((member, Some(executor)))
+}
+
 /// What the thread works with.
 pub(crate) struct Replica {
+    pub(crate) setup: Setup,
     pub(crate) member: Member,
     pub(crate) committee: CommitteeId,
     pub(crate) inbox: Arc<Inbox>,
@@ -153,12 +185,34 @@ impl Replica {
             tracing::debug!(member = %from.member, committee = %from.committee, reason, "refused");
         }
         let wake_at = ready.wake_at;
+        if ready.restart {
+            return self.begin_again();
+        }
         self.note();
         if ready.needs_sync() {
             self.store(ready);
         }
         // A wake-up that is due at once is one step later, not a busy loop in the same instant.
         wake_at.map(|at| at.max(now.after(Duration::from_micros(50))))
+    }
+
+    /// The member has fetched its state: it starts anew from what is on disk now. Nothing of it is
+    /// under way: it has sent questions only, and all its writes are synced.
+    fn begin_again(&mut self) -> Option<Time> {
+        match start_member(&self.setup, self.store.as_ref(), None, false) {
+            Ok((member, executor)) => {
+                self.member = member;
+                if let (Some(execution), Some(executor)) = (&self.execution, executor) {
+                    execution.load(executor);
+                }
+                tracing::info!(committee = %self.committee, "the state is complete");
+                Some(self.clock.now())
+            }
+            Err(reason) => {
+                self.switch.stop(reason);
+                None
+            }
+        }
     }
 
     /// What convicts a member is on disk before anything else happens, also when it is ourselves.
@@ -209,6 +263,17 @@ impl Replica {
             let _asked = execution.ask(move |executor| {
                 if let Some(bundle) = executor.entries(destination, from) {
                     let message = Message::Bundle(Arc::new(bundle));
+                    let to = Destination::Member(peer);
+                    sender.send(Outbound { to, message });
+                }
+                drop(place);
+            });
+            return;
+        }
+        if matches!(request, Request::Manifest | Request::Part { .. }) {
+            let (shared, now) = (Arc::clone(&self.shared), self.clock.now());
+            self.pool.submit(Class::Sync, move || {
+                if let Some(message) = shared.answer_for_state(now, &request) {
                     let to = Destination::Member(peer);
                     sender.send(Outbound { to, message });
                 }

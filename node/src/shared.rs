@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use lockstep_client::rpc::BlockSummary;
-use lockstep_shard::{Peer, Status};
+use lockstep_shard::{Message, Peer, Request, Shelf, Snapshot, Status, answer_part};
 use lockstep_types::{Height, Time, WindowNumber};
 use tokio::sync::broadcast;
 
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     newest: Mutex<(Height, Time)>,
     windows: Mutex<BTreeMap<Height, WindowNumber>>,
     serving: Mutex<BTreeMap<Peer, usize>>,
+    shelf: Mutex<Shelf>,
 }
 
 impl Shared {
@@ -49,6 +50,7 @@ impl Shared {
             newest: Mutex::default(),
             windows: Mutex::default(),
             serving: Mutex::default(),
+            shelf: Mutex::default(),
         }
     }
 
@@ -88,6 +90,26 @@ impl Shared {
         let windows = self.windows.lock().expect("no holder of this lock panics");
         let found = windows.range(..=height).next_back();
         found.map(|(_, window)| *window)
+    }
+
+    /// There is a newer state to give to others.
+    pub(crate) fn put_snapshot(&self, now: Time, snapshot: Arc<Snapshot>) {
+        let mut shelf = self.shelf.lock().expect("no holder of this lock panics");
+        shelf.put(now, snapshot);
+    }
+
+    /// The answer to a question for a state, if it is one. Runs where there is time: a part takes
+    /// some milliseconds.
+    pub(crate) fn answer_for_state(&self, now: Time, request: &Request) -> Option<Message> {
+        let shelf = || self.shelf.lock().expect("no holder of this lock panics");
+        match request {
+            Request::Manifest => Some(shelf().manifest()),
+            Request::Part { record, name } => {
+                let held = shelf().find(now, *record);
+                Some(answer_part(held.as_deref(), *record, name.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// Takes a place among the answers being made, unless `peer` has all of its own or all are

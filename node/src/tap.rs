@@ -48,7 +48,11 @@ impl Tap {
     pub(crate) fn keep(&self, message: &Message) -> io::Result<()> {
         match message {
             Message::Consensus(_) | Message::Checkpoint(_) | Message::Record(_) => {}
-            Message::Batch(_) | Message::Bundle(_) | Message::Request(_) => return Ok(()),
+            Message::Batch(_)
+            | Message::Bundle(_)
+            | Message::Request(_)
+            | Message::Manifest(_)
+            | Message::Part(_) => return Ok(()),
         }
         let body = message.encode();
         let length = u32::try_from(body.len()).expect("messages are bounded");

@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_shard::{
-    Executor, Input, MAX_MESSAGE_BYTES, Member, Message, Peer, Setup, VerifyContext,
-};
+use lockstep_shard::{Input, MAX_MESSAGE_BYTES, Message, Peer, Setup, VerifyContext};
 use lockstep_types::{
     Blame, CommitteeId, Engine, K256Engine, Rejection, Signer, Verified, Verifier, self_test,
 };
@@ -39,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::network::{
     Class, EventSink, Network, NetworkConfig, NetworkEvent, NetworkHandle, Verdict, keypair,
 };
-use crate::replica::{Replica, stop_for};
+use crate::replica::{Replica, start_member};
 use crate::routes::{Seats, Sender, class, topic};
 use crate::rpc::{self, Server};
 use crate::shared::Shared;
@@ -133,7 +131,7 @@ impl Validator {
         let clock = Arc::new(Clock::default());
         let seats = Arc::new(Seats::of(genesis, seat));
         let verifier = Arc::new(Verifier::new(Arc::clone(&host.engine)));
-        let replica = Setup {
+        let setup = Setup {
             genesis: Arc::clone(genesis),
             committee,
             me: member,
@@ -141,7 +139,7 @@ impl Validator {
             timers: TimerConfig::default(),
         };
         let record = disk.record.clone();
-        let replica = Member::recover(replica, disk.store.as_ref(), record).map_err(stop_for)?;
+        let (replica, executor) = start_member(&setup, disk.store.as_ref(), record, false)?;
         let horizon = Arc::new(Mutex::new(replica.horizon()));
 
         let intake = Intake {
@@ -193,9 +191,8 @@ impl Validator {
         let execution = match committee {
             CommitteeId::Beacon => None,
             CommitteeId::Shard(shard) => {
-                let executor = Executor::load(Arc::clone(genesis), shard, disk.store.as_ref());
                 let parts = execution::Parts {
-                    executor: executor.map_err(stop_for)?,
+                    executor,
                     shard,
                     store: Arc::clone(&disk.store),
                     inbox: Arc::clone(&inbox),
@@ -228,6 +225,7 @@ impl Validator {
         drop(runtime);
         let weak = Arc::downgrade(&disk.store);
         let replica = Replica {
+            setup,
             member: replica,
             committee,
             inbox: Arc::clone(&inbox),

@@ -129,7 +129,11 @@ impl BeaconMember {
             Message::Request(request @ Request::Record(_)) => ready.serve.push((from, request)),
             // A record reaches a beacon member as a block of its own chain.
             Message::Record(_) => {}
-            Message::Request(_) | Message::Batch(_) | Message::Bundle(_) => {
+            Message::Request(_)
+            | Message::Batch(_)
+            | Message::Bundle(_)
+            | Message::Manifest(_)
+            | Message::Part(_) => {
                 ready.refuse(from, "not for the beacon");
             }
         }

@@ -31,6 +31,9 @@ pub struct Checkpoint {
     pub record: WindowNumber,
     /// What the ledger came to: window, height, roots, supply, flows.
     pub seal: Seal,
+    /// Hash of what a member must know of the chain's past to go on from here, besides the ledger:
+    /// see [`rest_digest`](crate::rest_digest).
+    pub rest: Digest,
 }
 
 impl Checkpoint {

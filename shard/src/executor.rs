@@ -6,15 +6,29 @@ use std::sync::Arc;
 
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{
-    BlockInput, Bundle, Ledger, LedgerConfig, LedgerError, Store, TrieDone, TrieJob, Write,
+    BlockInput, Bundle, Ledger, LedgerConfig, LedgerError, ReceiptStep, Store, TrieDone, TrieJob,
+    Write,
 };
 use lockstep_types::{CommitteeId, ShardId};
 
-use crate::Checkpoint;
 use crate::log::{
     write_anchor, write_block, write_bundle, write_checkpoint, write_committed, write_record,
 };
+use crate::past::Past;
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
+use crate::{Checkpoint, Snapshot};
+
+/// What the ledger of a shard must know of genesis.
+pub(crate) fn ledger_config(genesis: &Genesis, shard: ShardId) -> LedgerConfig {
+    LedgerConfig {
+        genesis: genesis.hash(),
+        shard,
+        shards: genesis.shard_count(),
+        minimum_balance: genesis.limits.minimum_balance,
+        account_window_limit: genesis.limits.account_window_limit,
+        pair_cap: genesis.limits.pair_cap,
+    }
+}
 
 /// Runs the jobs of a state root, in any order or in parallel, and returns their results.
 pub type RunJobs<'a> = dyn FnMut(Vec<TrieJob>) -> Vec<TrieDone> + 'a;
@@ -31,6 +45,8 @@ pub struct Execution {
     pub executed: ExecutedBlock,
     /// The state part of the store, in one atomic write; it need not be synced.
     pub writes: Vec<Write>,
+    /// The state that a record has just made the newest one to give to others.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 /// The execution of one shard's chain.
@@ -41,6 +57,7 @@ pub struct Executor {
     ledger: Ledger,
     /// Up to where entries were sent ahead to each shard since the start.
     pushed: BTreeMap<ShardId, u64>,
+    past: Past,
 }
 
 impl From<LedgerError> for Fatal {
@@ -60,14 +77,7 @@ impl Executor {
     /// # Errors
     /// When the store fails, is damaged, or holds a state that breaks an invariant.
     pub fn load(genesis: Arc<Genesis>, shard: ShardId, store: &dyn Store) -> Result<Self, Fatal> {
-        let config = LedgerConfig {
-            genesis: genesis.hash(),
-            shard,
-            shards: genesis.shard_count(),
-            minimum_balance: genesis.limits.minimum_balance,
-            account_window_limit: genesis.limits.account_window_limit,
-            pair_cap: genesis.limits.pair_cap,
-        };
+        let config = ledger_config(&genesis, shard);
         assert!(
             genesis.has(CommitteeId::Shard(shard)),
             "the chain has this shard"
@@ -78,6 +88,7 @@ impl Executor {
             shard,
             ledger,
             pushed: BTreeMap::new(),
+            past: Past::load(store)?,
         })
     }
 
@@ -113,6 +124,11 @@ impl Executor {
             return Err(Fatal::Ledger(broken.to_string()));
         }
         let mut writes = outcome.writes;
+        let step = ReceiptStep {
+            receipts_root: outcome.receipts_root,
+            effects: outcome.effects,
+        };
+        self.past.add(&block, step);
         let checkpoint = outcome.seal.map(|pending| {
             let (seal, seal_writes) = self.ledger.finish_seal(run(pending.jobs));
             writes.extend(seal_writes);
@@ -121,6 +137,7 @@ impl Executor {
                 epoch: header.epoch,
                 block: block.link.block.id(),
                 record: block.place.window.record,
+                rest: self.past.seal(seal.window, &block),
                 seal,
             };
             writes.push(write_checkpoint(&checkpoint));
@@ -150,7 +167,15 @@ impl Executor {
             place: block.place,
             link: block.link,
         };
-        Ok(Execution { executed, writes })
+        let snapshot = executed.record.as_ref().and_then(|record| {
+            let snapshot = self.past.snapshot(self.shard, record, &self.ledger);
+            snapshot.map(Arc::new)
+        });
+        Ok(Execution {
+            executed,
+            writes,
+            snapshot,
+        })
     }
 
     /// Bundles of the entries that have just been certified, for every destination.

@@ -1,13 +1,14 @@
 //! Made-up values of the shard's and the beacon's types; see [`lockstep_types::generate`].
 
-use lockstep_types::generate;
+use lockstep_consensus::SkipTable;
 use lockstep_types::generate::Random;
+use lockstep_types::{MemberIndex, View, generate};
 use parity_scale_codec::{DecodeAll, Encode};
 
 use crate::{
     BarrierRecord, Batch, BatchHeader, BatchRef, BeaconPlace, BundleRef, CertifiedCheckpoint,
-    CertifiedRecord, Checkpoint, CheckpointVote, Message, Payload, Peer, Place, RecordRef, Request,
-    ShardEntry, Window,
+    CertifiedRecord, Checkpoint, CheckpointVote, Manifest, Message, Part, PartBody, PartName,
+    Payload, Peer, Place, RecordRef, Request, ShardEntry, Window,
 };
 
 generate! {
@@ -26,6 +27,7 @@ generate! {
         block: r.make(),
         record: r.make(),
         seal: r.make(),
+        rest: r.make(),
     };
     CheckpointVote: |r| CheckpointVote {
         checkpoint: r.make(),
@@ -84,20 +86,54 @@ generate! {
         time: r.make(),
         shards: r.list(),
     };
-    Request: |r| match r.below(4) {
+    PartName: |r| match r.below(2) {
+        0 => PartName::Accounts(r.make()),
+        _ => PartName::Entries(r.make()),
+    };
+    PartBody: |r| match r.below(2) {
+        0 => PartBody::Accounts(r.make()),
+        _ => PartBody::Entries(r.make()),
+    };
+    Part: |r| Part { record: r.make(), name: r.make(), body: r.make() };
+    Manifest: |r| Manifest {
+        record: r.make(),
+        link: r.make(),
+        proof: r.make(),
+        place: r.make(),
+        skips: skips(r),
+        listed: r.list(),
+        before: r.make(),
+        steps: r.list(),
+        ledger: r.make(),
+    };
+    Request: |r| match r.below(6) {
         0 => Request::Batches(r.list()),
         1 => Request::Record(r.make()),
         2 => Request::Bundle(r.make()),
+        3 => Request::Manifest,
+        4 => Request::Part { record: r.make(), name: r.make() },
         _ => Request::Entries { destination: r.make(), from: r.make() },
     };
-    Message: |r| match r.below(6) {
+    Message: |r| match r.below(8) {
         0 => Message::Consensus(r.make()),
         1 => Message::Batch(r.make()),
         2 => Message::Checkpoint(r.make()),
         3 => Message::Record(r.make()),
         4 => Message::Bundle(r.make()),
+        5 => Message::Manifest(r.make()),
+        6 => Message::Part(r.make()),
         _ => Message::Request(r.make()),
     };
+}
+
+/// Members that failed, the view in which each did, and for how many turns it is passed over.
+fn skips(random: &mut Random) -> SkipTable {
+    let failures = (0..random.below(3)).map(|_| {
+        let (member, view): (MemberIndex, View) = (random.make(), random.make());
+        (member, view, random.make::<u16>())
+    });
+    let bytes = failures.collect::<Vec<_>>().encode();
+    SkipTable::decode_all(&mut &bytes[..]).expect("a table is a list of failures")
 }
 
 /// A batch knows its digest, so it is made as one that comes from outside.
@@ -127,6 +163,8 @@ mod tests {
             ("CertifiedCheckpoint", golden::<CertifiedCheckpoint>()),
             ("BarrierRecord", golden::<BarrierRecord>()),
             ("CertifiedRecord", golden::<CertifiedRecord>()),
+            ("Manifest", golden::<Manifest>()),
+            ("Part", golden::<Part>()),
             ("Payload", golden::<Payload>()),
             ("shard anchor", golden::<(LinkedBlock, Place)>()),
             ("beacon anchor", golden::<(LinkedBlock, BeaconPlace)>()),

@@ -31,11 +31,14 @@ mod member;
 mod mempool;
 mod message;
 mod observer;
+mod past;
 mod payload;
 mod ready;
 mod record;
 mod shard_chain;
 mod shard_member;
+mod snapshot;
+mod state_sync;
 mod window;
 
 pub use batch::{Batch, BatchContext, BatchHeader};
@@ -60,4 +63,9 @@ pub use ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status};
 pub use record::{BarrierRecord, CertifiedRecord, ShardEntry};
 pub use shard_chain::{Place, ShardChain, Wanted};
 pub use shard_member::ShardMember;
+pub use snapshot::{
+    MAX_MANIFEST_BYTES, MAX_OLD_SNAPSHOTS, MAX_STEPS, Manifest, Part, PartBody, PartName, Shelf,
+    Snapshot, answer_part, rest_digest,
+};
+pub use state_sync::{StateSync, finish_state_sync, is_syncing};
 pub use window::{AppliedRecord, Window, WindowRules, record_base};

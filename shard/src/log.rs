@@ -10,6 +10,8 @@
 //! bundles  digest (32)                       → Bundle
 //! meta     'A'                               → Anchor: the newest block whose effects are stored
 //!          'K' window mod 4                  → our newest Checkpoints (state part)
+//!          'B'                               → Base: what is known of the past below a state that
+//!                                              came from others
 //! ```
 //!
 //! The log part is written and synced before the messages that rest on it; the state part follows
@@ -21,8 +23,8 @@ use std::sync::Arc;
 use lockstep_consensus::{self as consensus, SafetyRecord, SkipTable};
 use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
 use lockstep_types::{
-    BatchDigest, BlockId, CommitProof, Digest, Height, LinkedBlock, LogPosition, WindowNumber,
-    codec,
+    BatchDigest, BlockId, CommitProof, Digest, EffectsDigest, Height, LinkedBlock, LogPosition,
+    Time, WindowNumber, codec,
 };
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
@@ -35,6 +37,7 @@ const COMMITTED: u8 = b'c';
 const PROOF: u8 = b'p';
 const ANCHOR: &[u8] = b"A";
 const CHECKPOINT: u8 = b'K';
+const BASE: &[u8] = b"B";
 
 /// Checkpoints kept. A shard seals at most depth windows (at most two) beyond the last record, and
 /// each of their checkpoints may still have to be sent again.
@@ -104,6 +107,27 @@ pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, skips: &SkipTable, pla
     Write::put(Column::Meta, ANCHOR, (link, skips, place).encode())
 }
 
+/// What a member whose state came from others knows of the blocks up to that state's seal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Base {
+    /// The seal.
+    pub(crate) height: Height,
+    /// Batches listed in the window it ends.
+    pub(crate) listed: Vec<BatchDigest>,
+    /// Effects digests, the seal's last.
+    pub(crate) digests: Vec<(Height, EffectsDigest)>,
+}
+
+/// The state part of a state that came from others.
+pub(crate) fn write_base(base: &Base) -> Write {
+    Write::put(Column::Meta, BASE, base.encode())
+}
+
+pub(crate) fn read_base(store: &dyn Store) -> Result<Option<Base>, Fatal> {
+    let bytes = store.get(Column::Meta, BASE)?;
+    bytes.map(|bytes| own(&bytes, "the base")).transpose()
+}
+
 fn checkpoint_key(window: u64) -> [u8; 2] {
     let slot = u8::try_from(window % CHECKPOINTS_KEPT).expect("a small remainder");
     [CHECKPOINT, slot]
@@ -154,10 +178,8 @@ pub(crate) fn read<P: Decode>(
     record: Option<&SafetyRecord>,
     fresh: (LinkedBlock, P),
 ) -> Result<Found<P>, Fatal> {
-    let (anchor, skips, place): (_, _, P) = match store.get(Column::Meta, ANCHOR)? {
-        Some(bytes) => own(&bytes, "the anchor")?,
-        None => (fresh.0, SkipTable::default(), fresh.1),
-    };
+    let fresh = || (fresh.0, SkipTable::default(), fresh.1);
+    let (anchor, skips, place) = read_anchor::<P>(store)?.unwrap_or_else(fresh);
     let above = anchor.block.header().height.next();
     let mut blocks = Vec::new();
     let mut damaged = None;
@@ -230,19 +252,30 @@ fn read_bodies<P>(store: &dyn Store, found: &mut Found<P>) -> Result<(), Fatal> 
     Ok(())
 }
 
-/// Digests listed by the anchor and its ancestors back to `since`, with their heights.
+/// Digests listed by the anchor and its ancestors back to `since`, block by block with the block's
+/// time, the newest first. Below a state that came from others, all that is known of it.
 pub(crate) fn listed_since(
     store: &dyn Store,
     anchor: &LinkedBlock,
-    mut wanted: impl FnMut(&LinkedBlock) -> bool,
-) -> Result<Vec<BatchDigest>, Fatal> {
+    since: Time,
+) -> Result<Vec<(Time, Vec<BatchDigest>)>, Fatal> {
+    let base = read_base(store)?;
     let mut listed = Vec::new();
     let mut at = anchor.clone();
-    while wanted(&at) {
-        if let Ok(payload) = Payload::from_bytes(at.block.payload()) {
-            listed.extend(payload.batches.iter().map(|batch| batch.digest));
-        }
+    while at.block.header().time >= since {
         let header = at.block.header();
+        let payload = Payload::from_bytes(at.block.payload()).unwrap_or_default();
+        let here: Vec<_> = payload.batches.iter().map(|batch| batch.digest).collect();
+        let count = here.len();
+        listed.push((header.time, here));
+        if let Some(base) = base.as_ref().filter(|base| base.height == header.height) {
+            // The seal's own stand at the end. The others are older than the seal and younger
+            // than any window's start that is asked about.
+            let earlier = base.listed.len().saturating_sub(count);
+            let before = Time::from_micros(header.time.micros().saturating_sub(1));
+            listed.push((before, base.listed[..earlier].to_vec()));
+            break;
+        }
         let Some(below) = header.height.previous() else {
             break;
         };
@@ -252,6 +285,19 @@ pub(crate) fn listed_since(
         at = own(&bytes, "a block")?;
     }
     Ok(listed)
+}
+
+/// The block whose effects are stored last, with the chain state after it.
+pub(crate) fn read_anchor<P: Decode>(
+    store: &dyn Store,
+) -> Result<Option<(LinkedBlock, SkipTable, P)>, Fatal> {
+    let bytes = store.get(Column::Meta, ANCHOR)?;
+    bytes.map(|bytes| own(&bytes, "the anchor")).transpose()
+}
+
+/// Makes a store forget where its chain stands.
+pub(crate) fn forget_anchor() -> [Write; 2] {
+    [ANCHOR, BASE].map(|key| Write::delete(Column::Meta, key))
 }
 
 fn batch_in(store: &dyn Store, digest: &BatchDigest) -> Result<Option<Arc<Batch>>, Fatal> {
@@ -316,7 +362,8 @@ impl<'a> Archive<'a> {
         batch_in(self.0, digest)
     }
 
-    /// Answers a question of another replica. [`Request::Entries`] is the executor's to answer.
+    /// Answers a question of another replica. [`Request::Entries`] is the executor's to
+    /// answer, questions about states are the [`Shelf`](crate::Shelf)'s.
     ///
     /// # Errors
     /// When the store fails or is damaged.
@@ -339,7 +386,7 @@ impl<'a> Archive<'a> {
                 .map(Message::Bundle)
                 .into_iter()
                 .collect()),
-            Request::Entries { .. } => Ok(Vec::new()),
+            Request::Entries { .. } | Request::Manifest | Request::Part { .. } => Ok(Vec::new()),
         }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use lockstep_consensus::{Horizon, SafetyRecord, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, MemberIndex, Signer, Time};
+use lockstep_types::{CommitteeId, MemberIndex, ShardId, Signer, Time};
 
 use crate::beacon_member::BeaconMember;
 use crate::ready::{Fatal, Input, Ready, Status};
 use crate::shard_member::ShardMember;
+use crate::state_sync::{StateSync, is_syncing};
 
 /// What a member is.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Setup {
 pub enum Member {
     /// Of a shard.
     Shard(Box<ShardMember>),
+    /// Of a shard, without its state: it fetches one.
+    Syncing(Box<StateSync>),
     /// Of the beacon.
     Beacon(Box<BeaconMember>),
 }
@@ -37,7 +40,8 @@ pub enum Member {
 impl Member {
     /// Starts from what the disk holds: the store, and the safety record from its own file (`None`
     /// only for a member that has never run). Committed blocks whose effects are not stored come
-    /// out of the first step for execution.
+    /// out of the first step for execution. A state that was being fetched is fetched further; what
+    /// [`finish_state_sync`](crate::finish_state_sync) gives must have been written before.
     ///
     /// # Errors
     /// When what the disk holds is damaged or not this member's.
@@ -47,6 +51,7 @@ impl Member {
         record: Option<SafetyRecord>,
     ) -> Result<Self, Fatal> {
         Ok(match setup.committee {
+            CommitteeId::Shard(shard) if is_syncing(store)? => Self::sync(setup, shard, store)?,
             CommitteeId::Shard(shard) => {
                 Member::Shard(Box::new(ShardMember::recover(setup, shard, store, record)?))
             }
@@ -56,10 +61,26 @@ impl Member {
         })
     }
 
+    /// Starts a shard's member that has no state, or one that is too old to be of use: it fetches
+    /// the newest that a barrier record holds.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub fn sync(setup: Setup, shard: ShardId, store: &dyn Store) -> Result<Self, Fatal> {
+        let sync = StateSync::start(&setup, shard, store)?;
+        Ok(Member::Syncing(Box::new(sync)))
+    }
+
+    /// Does it fetch its state? It takes no transactions then, and executes nothing.
+    pub fn is_syncing(&self) -> bool {
+        matches!(self, Member::Syncing(_))
+    }
+
     /// One step.
     pub fn step(&mut self, now: Time, input: Input) -> Ready {
         match self {
             Member::Shard(member) => member.step(now, input),
+            Member::Syncing(member) => member.step(now, input),
             Member::Beacon(member) => member.step(now, input),
         }
     }
@@ -68,6 +89,7 @@ impl Member {
     pub fn status(&self) -> Status {
         match self {
             Member::Shard(member) => member.status(),
+            Member::Syncing(member) => member.status(),
             Member::Beacon(member) => member.status(),
         }
     }
@@ -76,6 +98,7 @@ impl Member {
     pub fn horizon(&self) -> Horizon {
         match self {
             Member::Shard(member) => member.horizon(),
+            Member::Syncing(member) => member.horizon(),
             Member::Beacon(member) => member.horizon(),
         }
     }
@@ -84,6 +107,7 @@ impl Member {
     pub fn votes_held(&self) -> usize {
         match self {
             Member::Shard(member) => member.votes_held(),
+            Member::Syncing(_) => 0,
             Member::Beacon(member) => member.votes_held(),
         }
     }

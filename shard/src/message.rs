@@ -13,6 +13,7 @@ use lockstep_types::{
 use parity_scale_codec::{Decode, Encode};
 
 use crate::batch::BatchContext;
+use crate::snapshot::{Manifest, Part, PartName};
 use crate::{BarrierRecord, Batch, CertifiedRecord, CheckpointVote};
 
 /// Largest message on the wire: an answer full of blocks.
@@ -64,6 +65,17 @@ pub enum Request {
         /// Its watermark.
         from: u64,
     },
+    /// The newest state of our own shard that a record holds, but for accounts and entries.
+    #[codec(index = 4)]
+    Manifest,
+    /// A part of the state in a record.
+    #[codec(index = 5)]
+    Part {
+        /// The record.
+        record: WindowNumber,
+        /// Which part.
+        name: PartName,
+    },
 }
 
 /// A message between replicas.
@@ -87,6 +99,13 @@ pub enum Message {
     /// A question.
     #[codec(index = 5)]
     Request(Request),
+    /// The answer to [`Request::Manifest`]; nothing before the first record, and after a restart
+    /// before the next.
+    #[codec(index = 6)]
+    Manifest(Option<Arc<Manifest>>),
+    /// The answer to [`Request::Part`].
+    #[codec(index = 7)]
+    Part(Box<Part>),
 }
 
 impl Message {
@@ -96,6 +115,8 @@ impl Message {
             Message::Consensus(consensus::Message::Blocks(_)) => Class::Sync,
             Message::Consensus(consensus::Message::BlockRequest { .. }) => Class::Sync,
             Message::Consensus(_) | Message::Checkpoint(_) | Message::Record(_) => Class::Consensus,
+            Message::Request(Request::Manifest | Request::Part { .. }) => Class::Sync,
+            Message::Manifest(_) | Message::Part(_) => Class::Sync,
             Message::Batch(_) | Message::Bundle(_) | Message::Request(_) => Class::Data,
         }
     }
@@ -109,6 +130,8 @@ impl Message {
             Message::Record(_) => "record",
             Message::Bundle(_) => "bundle",
             Message::Request(_) => "request",
+            Message::Manifest(_) => "manifest",
+            Message::Part(_) => "part",
         }
     }
 
@@ -146,6 +169,16 @@ impl VerifyContext {
     /// The committee of the receiving replica.
     pub fn committee(&self) -> CommitteeId {
         self.own.domain.committee
+    }
+
+    /// What statements of that committee are checked against.
+    pub(crate) fn own(&self) -> &EpochContext {
+        &self.own
+    }
+
+    /// What statements of the beacon are checked against.
+    pub(crate) fn beacon(&self) -> &EpochContext {
+        &self.beacon
     }
 }
 
@@ -202,7 +235,16 @@ impl Verifiable for Message {
                     limit: MAX_BATCHES_REQUESTED,
                 })
             }
-            Message::Request(_) => Ok(()),
+            Message::Request(Request::Part {
+                name: PartName::Accounts(path),
+                ..
+            }) if !path.is_possible() => Err(Rejection::Inconsistent(
+                "a path no longer than an account id",
+            )),
+            Message::Request(_) | Message::Manifest(None) => Ok(()),
+            Message::Manifest(Some(manifest)) => manifest.claims(context, claims),
+            // Hashes; checked against what the receiver knows to be certified.
+            Message::Part(_) => Ok(()),
         }
     }
 }

@@ -73,7 +73,9 @@ impl Observer {
             Message::Consensus(message) => self.on_consensus(committee, message),
             Message::Checkpoint(vote) => self.on_checkpoint(vote),
             Message::Record(record) => self.on_record(record),
+            Message::Manifest(Some(manifest)) => self.on_record(&manifest.record),
             Message::Batch(_) | Message::Bundle(_) | Message::Request(_) => {}
+            Message::Manifest(None) | Message::Part(_) => {}
         }
     }
 

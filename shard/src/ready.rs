@@ -134,6 +134,9 @@ pub struct Ready {
     pub phases: Vec<PhaseStamp>,
     /// When to step again if nothing happens before.
     pub wake_at: Option<Time>,
+    /// The member has fetched its state: see [`finish_state_sync`](crate::finish_state_sync). It
+    /// must be recovered anew and not be stepped again.
+    pub restart: bool,
     /// The member must not be stepped again.
     pub stop: Option<Fatal>,
 }

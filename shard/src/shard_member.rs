@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lockstep_consensus::{self as consensus, CommittedBlock, Replica};
 use lockstep_genesis::Genesis;
-use lockstep_ledger::{Bundle, Column, Store, Subject, Write};
+use lockstep_ledger::{Bundle, Store, Subject, Write};
 use lockstep_types::{
     BatchDigest, CommitteeId, Digest, EffectsDigest, Height, LogPosition, MemberIndex, ShardId,
     Signer, Time, TransactionId, Verified, WindowNumber,
@@ -121,8 +121,8 @@ impl ShardMember {
             digests,
         );
         let since = found.place.window.previous_opened;
-        let listed = log::listed_since(store, anchor, |link| link.block.header().time >= since)?;
-        for digest in listed {
+        let listed = log::listed_since(store, anchor, since)?;
+        for digest in listed.into_iter().flat_map(|(_, digests)| digests) {
             chain.batches.on_listed(found.place.window.number, digest);
             chain.batches.on_executing(&digest);
         }
@@ -262,6 +262,8 @@ impl ShardMember {
             Message::Bundle(bundle) => self.on_bundle(from, bundle, ready),
             Message::Request(request) => self.on_request(from, request, ready),
             Message::Checkpoint(_) => ready.refuse(from, "checkpoints go to the beacon"),
+            // An answer that came after the state was complete.
+            Message::Manifest(_) | Message::Part(_) => {}
         }
         consensus::Input::Tick
     }
@@ -814,25 +816,27 @@ pub(crate) fn fan_out(
 /// The digests of the newest stored heights. After a restart of everybody, leaders name heights
 /// below the anchor, and voters must be able to compare.
 fn ledger_digests(store: &dyn Store) -> Result<BTreeMap<Height, EffectsDigest>, Fatal> {
-    let (newest, _) = log::anchor_of(store)?.unwrap_or_default();
+    let (anchor, _) = log::anchor_of(store)?.unwrap_or_default();
     let history = lockstep_ledger::History::new(store);
-    let mut digests = BTreeMap::new();
-    let mut height = newest;
-    while digests.len() < DIGESTS_READ {
+    let reached = history.reached()?.unwrap_or_default();
+    if reached.0 != anchor {
+        return Err(Fatal::Store(format!(
+            "the state is at height {}, the anchor at {anchor}",
+            reached.0
+        )));
+    }
+    let base = log::read_base(store)?.unwrap_or_default();
+    let mut digests = BTreeMap::from_iter(base.digests);
+    digests.insert(anchor, reached.1);
+    let mut height = anchor;
+    for _ in 0..DIGESTS_READ {
         let Some(below) = height.previous() else {
-            digests.insert(height, EffectsDigest::ZERO);
             break;
         };
-        match history.block(height)? {
-            Some(block) => digests.insert(height, block.digest()),
-            None if height == newest => {
-                return Err(Fatal::Store(format!(
-                    "the {} column has no entry for height {height}, which the anchor has",
-                    Column::Receipts.name()
-                )));
-            }
-            None => break,
+        let Some(block) = history.block(height)? else {
+            break;
         };
+        digests.insert(below, block.previous);
         height = below;
     }
     Ok(digests)

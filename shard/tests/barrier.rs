@@ -247,6 +247,7 @@ fn checkpoint(shard: u16, window: u64, flows: Vec<Flow>) -> Checkpoint {
         block: root_block(&genesis(), CommitteeId::Beacon).id(),
         record: WindowNumber::ZERO,
         seal: seal(window, flows),
+        rest: Digest::ZERO,
     }
 }
 

@@ -7,7 +7,9 @@ use core::time::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lockstep_shard::{Archive, Destination, Fatal, Input, Message, Outbound, Peer, Ready, Request};
+use lockstep_shard::{
+    Archive, Destination, Fatal, Input, Message, Outbound, Peer, Ready, Request, answer_part,
+};
 use lockstep_types::Verified;
 
 use crate::World;
@@ -88,8 +90,14 @@ impl World {
     }
 
     pub(crate) fn serve(&mut self, node: usize, ready: &mut Ready) {
+        let now = self.now;
         for (peer, request) in core::mem::take(&mut ready.serve) {
             let found = match &request {
+                Request::Manifest => Ok(vec![self.running(node).shelf.manifest()]),
+                Request::Part { record, name } => {
+                    let held = self.running(node).shelf.find(now, *record);
+                    Ok(vec![answer_part(held.as_deref(), *record, name.clone())])
+                }
                 Request::Entries { destination, from } => {
                     let executor = self.running(node).executor.as_ref();
                     let bundle = executor.and_then(|e| e.entries(*destination, *from));

@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use lockstep_shard::{Executor, Member, Peer, Ready};
+use lockstep_shard::{Executor, Member, Peer, Ready, Shelf};
 use lockstep_types::{KeyedSigner, Time};
 
 use crate::Random;
@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) signer: KeyedSigner,
     pub(crate) disk: Disk,
     pub(crate) running: Option<Running>,
+    /// It lost its state: until it has one again it starts by fetching it.
+    pub(crate) stateless: bool,
     /// Counts restarts, so that events of an earlier life are dropped.
     pub(crate) life: u64,
     /// It never starts again.
@@ -47,6 +49,8 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) member: Member,
     pub(crate) executor: Option<Executor>,
+    /// States that it gives to others.
+    pub(crate) shelf: Shelf,
     /// Steps whose writes are under way, in order.
     pub(crate) syncing: VecDeque<Ready>,
     /// When the last of them is on disk.
@@ -62,6 +66,7 @@ impl Node {
             signer,
             disk: Disk::default(),
             running: None,
+            stateless: false,
             life: 0,
             is_gone: false,
             early_deaths: 0,

@@ -5,16 +5,17 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use lockstep_consensus::SafetyRecord;
 use lockstep_shard::{
     Archive, ExecuteBlock, ExecutedBlock, Executor, Fatal, Input, Member, Peer, Ready, Setup,
-    run_in_order,
+    Shelf, finish_state_sync, run_in_order,
 };
-use lockstep_types::{CommitteeId, Durable};
+use lockstep_types::{CommitteeId, Durable, ShardId};
 
 use crate::World;
 use crate::disk::Harm;
 use crate::event::Event;
-use crate::node::Running;
+use crate::node::{Node, Running};
 use crate::world::CrashPoints;
 
 /// When a supervisor starts a process again that ended by itself.
@@ -165,6 +166,7 @@ impl World {
         this.running = Some(Running {
             member,
             executor,
+            shelf: Shelf::default(),
             syncing: VecDeque::new(),
             synced_at: self.now,
             wake_at: Some(self.now),
@@ -184,7 +186,7 @@ impl World {
         self.connect(node);
     }
 
-    /// What the disk makes of a member.
+    /// What the disk makes of a member. A shard's member that has no state has no executor either.
     fn recover(&mut self, node: usize) -> Result<(Member, Option<Executor>), String> {
         let genesis = self.chain.genesis.clone();
         let this = &mut self.nodes[node];
@@ -198,12 +200,39 @@ impl World {
         };
         let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
         self.checkers.on_recovered(&this.peer, record.as_ref());
-        let store = this.disk.store();
-        let member = Member::recover(setup, store, record);
+        let member = match committee.shard() {
+            Some(shard) => this.recover_in(shard, setup, record),
+            None => Member::recover(setup, this.disk.store(), record),
+        };
         let member = member.map_err(|fatal| fatal.to_string())?;
-        let load = |shard| Executor::load(genesis, shard, store);
+        if member.is_syncing() {
+            return Ok((member, None));
+        }
+        let load = |shard| Executor::load(genesis, shard, this.disk.store());
         let executor = committee.shard().map(load).transpose();
         Ok((member, executor.map_err(|fatal| fatal.to_string())?))
+    }
+
+    /// Ends a member's life and takes its directory away. It comes back after `down` with its key
+    /// and nothing else, and fetches its state from the others. It no longer knows what it signed,
+    /// so from here on it counts among the faulty and is excused from the checkers.
+    pub fn wipe(&mut self, peer: &Peer, down: Duration) {
+        let node = self.seats[peer];
+        self.checkers.excuse(*peer);
+        self.crash_node(node, down);
+        let mut random = self.random.fork();
+        let this = &mut self.nodes[node];
+        this.disk.harm(Harm::Wipe, &mut random);
+        this.stateless = peer.committee != CommitteeId::Beacon;
+    }
+
+    /// A member has fetched its state and goes on from it.
+    pub(crate) fn begin_again(&mut self, node: usize) {
+        self.nodes[node].running = None;
+        self.nodes[node].life += 1;
+        self.nodes[node].stateless = false;
+        self.tell(node, format_args!("has its state"));
+        self.restart(node);
     }
 
     pub(crate) fn dies_here(&mut self) -> bool {
@@ -292,6 +321,10 @@ impl World {
         let executor = executor.expect("shards execute");
         match executor.step(block, &mut run_in_order) {
             Ok(execution) => {
+                if let Some(snapshot) = execution.snapshot {
+                    let now = self.now;
+                    self.running(node).shelf.put(now, snapshot);
+                }
                 let block = Box::new(execution.executed);
                 let writes = &execution.writes;
                 let half = if lockstep_types::planted!(StateInTwoWrites) {
@@ -320,5 +353,25 @@ impl World {
         self.digest = Some(digest.value(&(self.now, node as u64)).value(&block.digest));
         self.checkers.on_told(&self.nodes[node].peer, &block);
         self.step(node, Input::Executed(block));
+    }
+}
+
+impl Node {
+    /// A shard's member from its disk. A state that was fetched in full becomes its own.
+    fn recover_in(
+        &mut self,
+        shard: ShardId,
+        setup: Setup,
+        record: Option<SafetyRecord>,
+    ) -> Result<Member, Fatal> {
+        if let Some(writes) = finish_state_sync(&setup.genesis, shard, self.disk.store())? {
+            self.disk.write_synced(&writes, None);
+            self.stateless = false;
+        }
+        if self.stateless {
+            Member::sync(setup, shard, self.disk.store())
+        } else {
+            Member::recover(setup, self.disk.store(), record)
+        }
     }
 }

@@ -65,7 +65,9 @@ fn is_for_one_committee(message: &Message) -> bool {
     match message {
         Message::Consensus(consensus::Message::BlockRequest { .. }) => false,
         Message::Consensus(_) | Message::Batch(_) | Message::Checkpoint(_) => true,
+        Message::Manifest(Some(_)) => true,
         Message::Record(_) | Message::Bundle(_) | Message::Request(_) => false,
+        Message::Manifest(None) | Message::Part(_) => false,
     }
 }
 

@@ -60,6 +60,15 @@ impl fmt::Display for Summary<'_> {
                 bundle.from,
                 bundle.to()
             ),
+            Message::Manifest(manifest) => match manifest {
+                Some(manifest) => write!(f, "manifest of record {}", manifest.number()),
+                None => write!(f, "no manifest"),
+            },
+            Message::Part(part) => write!(f, "part of record {}: {:?}", part.record, part.name),
+            Message::Request(Request::Manifest) => write!(f, "wants a manifest"),
+            Message::Request(Request::Part { record, name }) => {
+                write!(f, "wants {name:?} of record {record}")
+            }
             Message::Request(Request::Batches(digests)) => write!(f, "wants batches {digests:?}"),
             Message::Request(Request::Record(number)) => write!(f, "wants record {number}"),
             Message::Request(Request::Bundle(digest)) => write!(f, "wants bundle {digest:?}"),

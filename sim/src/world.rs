@@ -254,8 +254,7 @@ impl World {
         let node = self.seats[to];
         let running = self.nodes[node].running.as_ref()?;
         let window = running.member.status().window;
-        let executor = running.executor.as_ref();
-        let ledger = executor.expect("transactions go to shards").ledger();
+        let ledger = running.executor.as_ref()?.ledger();
         ledger.admits(&transaction, window).ok()?;
         let genesis = self.chain.genesis.hash();
         let transaction = self.verifier.check(transaction, &genesis).ok()?;
@@ -355,6 +354,7 @@ impl World {
         for stamp in core::mem::take(&mut ready.phases) {
             self.phases.push((peer, stamp));
         }
+        let restart = ready.restart;
         let writes = ready.needs_sync();
         let dies = writes && self.dies_here();
         let mut prompt = core::mem::take(&mut ready.prompt);
@@ -378,6 +378,8 @@ impl World {
         }
         if dies {
             self.die(node);
+        } else if restart {
+            self.begin_again(node);
         }
     }
 

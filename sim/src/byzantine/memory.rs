@@ -71,7 +71,7 @@ impl Memory {
             Message::Bundle(bundle) => keep(&mut self.bundles, bundle.clone()),
             Message::Record(record) => keep(&mut self.records, record.clone()),
             Message::Checkpoint(vote) => keep(&mut self.checkpoints, (**vote).clone()),
-            Message::Request(_) => {}
+            Message::Request(_) | Message::Manifest(_) | Message::Part(_) => {}
         }
     }
 

@@ -1,9 +1,11 @@
 //! A member that answers those who catch up with something else: blocks out of order, with another
 //! payload, with a gap, or with more on top that nobody has certified; an older record, another
-//! batch; or nothing. It also sends blocks that nobody has asked for.
+//! batch; another part of a state, or a manifest that the record does not certify; or nothing. It
+//! also sends blocks that nobody has asked for.
 
 use lockstep_consensus as consensus;
-use lockstep_shard::{Message, Peer};
+use lockstep_ledger::TriePart;
+use lockstep_shard::{Manifest, Message, Part, PartBody, Peer};
 use lockstep_types::{Block, Header, LinkedBlock, QuorumCertificate};
 
 use super::{Behaviour, Seat};
@@ -71,6 +73,32 @@ fn wrong_blocks(seat: &mut Seat<'_>, mut blocks: Vec<LinkedBlock>) -> Option<Vec
     Some(blocks)
 }
 
+fn wrong_part(seat: &mut Seat<'_>, mut part: Part) -> Part {
+    match (&mut part.body, seat.choose(3)) {
+        (body, 0) => *body = None,
+        (Some(PartBody::Accounts(TriePart::Accounts(accounts))), _) => {
+            if let Some((_, account)) = accounts.last_mut() {
+                account.nonce += 1;
+            }
+        }
+        (Some(PartBody::Accounts(TriePart::Branches(pieces))), _) => drop(pieces.pop()),
+        (Some(PartBody::Entries(part)), _) => part.entries.reverse(),
+        (None, _) => part.record = part.record.next(),
+    }
+    part
+}
+
+fn wrong_manifest(seat: &mut Seat<'_>, mut manifest: Manifest) -> Option<Manifest> {
+    match seat.choose(5) {
+        0 => return None,
+        1 => manifest.listed.push(lockstep_types::BatchDigest::ZERO),
+        2 => manifest.place.window.number = manifest.place.window.number.next(),
+        3 => drop(manifest.steps.pop()),
+        _ => manifest.ledger.accounts = lockstep_types::Digest::ZERO,
+    }
+    Some(manifest)
+}
+
 impl SyncLiar {
     fn answer(seat: &mut Seat<'_>, message: &Message) -> Option<Message> {
         let memory = seat.memory;
@@ -81,6 +109,11 @@ impl SyncLiar {
             }
             Message::Batch(_) => Message::Batch(memory.batches.front()?.clone()),
             Message::Record(_) => Message::Record(memory.records.front()?.clone()),
+            Message::Part(part) => Message::Part(Box::new(wrong_part(seat, (**part).clone()))),
+            Message::Manifest(Some(manifest)) => {
+                let manifest = wrong_manifest(seat, (**manifest).clone());
+                Message::Manifest(manifest.map(Into::into))
+            }
             other => other.clone(),
         })
     }
@@ -91,7 +124,7 @@ impl Behaviour for SyncLiar {
         let is_answer = match &message {
             Message::Consensus(consensus::Message::Blocks(_)) => true,
             Message::Batch(batch) => batch.header.author != seat.peer.member,
-            Message::Record(_) => true,
+            Message::Record(_) | Message::Part(_) | Message::Manifest(_) => true,
             _ => false,
         };
         if !is_answer || seat.random.chance(250) {

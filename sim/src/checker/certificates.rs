@@ -21,6 +21,13 @@ pub(super) fn check(
     match message {
         Message::Consensus(message) => check_consensus(own, message),
         Message::Record(record) => check_record(genesis, record),
+        Message::Manifest(Some(manifest)) => {
+            check_qc(own, &manifest.link.justify)?;
+            check_qc(own, &manifest.proof.qc)?;
+            check_qc(own, &manifest.proof.child_qc)?;
+            check_record(genesis, &manifest.record)
+        }
+        Message::Manifest(None) | Message::Part(_) => Ok(()),
         Message::Batch(_) | Message::Checkpoint(_) | Message::Bundle(_) | Message::Request(_) => {
             Ok(())
         }

@@ -1,0 +1,144 @@
+//! A shard's member whose directory was wiped fetches its state from the others: not block by
+//! block, also when one of them lies, and when it dies on the way.
+
+#![allow(clippy::unwrap_used)]
+
+use core::time::Duration;
+
+use lockstep_consensus::TimerConfig;
+use lockstep_genesis::DevelopmentSpec;
+use lockstep_shard::{Archive, Peer};
+use lockstep_sim::byzantine::Kind;
+use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
+use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
+
+struct Run {
+    world: World,
+    clients: Workload,
+    random: Random,
+}
+
+impl Run {
+    fn new(seed: u64, depth: u8) -> Self {
+        let world = World::new(WorldSpec {
+            seed,
+            chain: Chain::new(&DevelopmentSpec {
+                depth,
+                interval: Duration::from_millis(1_000),
+                time: Time::from_millis(1_000),
+                ..DevelopmentSpec::default()
+            }),
+            links: Links::exact(Duration::from_millis(20)),
+            sync: Duration::from_millis(2),
+            timers: TimerConfig::DEFAULT,
+        });
+        let mut random = Random::new(seed);
+        let clients = Workload::new(&mut random, &world);
+        Run {
+            world,
+            clients,
+            random,
+        }
+    }
+
+    fn go(&mut self, millis: u64) {
+        let end = self.world.now().after(Duration::from_millis(millis));
+        while self.world.now() < end {
+            self.clients.act(&mut self.random, &mut self.world);
+            let next = self.world.now().after(Duration::from_millis(20)).min(end);
+            self.world.run_until(next).unwrap();
+        }
+    }
+
+    fn height(&self, peer: &Peer) -> Height {
+        let executor = self.world.executor(peer);
+        executor.map_or(Height::ZERO, |executor| executor.ledger().height())
+    }
+
+    /// Does the member execute what member 0 does, at its heels?
+    fn is_back(&self, peer: &Peer) -> bool {
+        let (here, there) = (self.height(peer), self.height(&member(0)));
+        here > Height::ZERO && here.plus(8) >= there
+    }
+
+    /// Runs until a wiped member is back. It must not take more than three barriers.
+    fn until_back(&mut self, peer: &Peer) {
+        let before = self.world.checkers.agreement.record();
+        while !self.is_back(peer) {
+            self.go(20);
+            let passed = self.world.checkers.agreement.record().since(before);
+            assert!(passed <= 3, "{passed} barriers have passed");
+        }
+    }
+}
+
+fn member(member: u8) -> Peer {
+    Peer {
+        committee: CommitteeId::Shard(ShardId::new(0)),
+        member: MemberIndex::new(member),
+    }
+}
+
+#[test]
+fn a_wiped_member_gets_its_state_and_not_every_block() {
+    for depth in 0..3 {
+        let mut run = Run::new(7, depth);
+        run.go(8_000);
+        run.world.wipe(&member(2), Duration::from_millis(300));
+        run.go(310);
+        run.until_back(&member(2));
+        let archive = Archive::new(run.world.store(&member(2)));
+        let mut heights = (1..).map(Height::new);
+        let first = heights.find(|height| matches!(archive.block(*height), Ok(Some(_))));
+        let first = first.unwrap();
+        assert!(first > Height::new(20), "depth {depth}: from {first} on");
+    }
+}
+
+/// A checkpoint counts only with a quorum under the very same content. With another member gone,
+/// the one that came back is needed for each.
+#[test]
+fn what_it_signs_afterwards_is_what_the_others_sign() {
+    for depth in 0..3 {
+        let mut run = Run::new(8, depth);
+        run.go(6_000);
+        run.world.wipe(&member(2), Duration::from_millis(300));
+        run.go(310);
+        run.until_back(&member(2));
+        run.go(4_000);
+        run.world.crash(&member(3), Duration::from_secs(3_600));
+        run.go(1_500);
+        let recorded = run.world.executor(&member(0)).unwrap().ledger().recorded();
+        run.go(6_000);
+        let later = run.world.executor(&member(0)).unwrap().ledger().recorded();
+        let passed = later.unwrap().since(recorded.unwrap());
+        assert!(passed >= 3, "depth {depth}: {passed} seals were recorded");
+    }
+}
+
+#[test]
+fn it_comes_back_although_it_dies_while_it_fetches() {
+    for (seed, after) in (0..).zip([5, 30, 45, 60, 85, 100, 125, 140]) {
+        let mut run = Run::new(seed, 1);
+        run.go(6_000);
+        run.world.wipe(&member(1), Duration::from_millis(200));
+        run.go(200 + after);
+        run.world.crash(&member(1), Duration::from_millis(100));
+        run.go(110);
+        run.until_back(&member(1));
+    }
+}
+
+#[test]
+fn it_comes_back_although_one_of_them_lies() {
+    for seed in 20..26 {
+        let mut run = Run::new(seed, 1);
+        run.world.corrupt(&member(3), Kind::SyncLiar);
+        run.go(6_000);
+        run.world.wipe(&member(1), Duration::from_millis(200));
+        run.go(210);
+        run.until_back(&member(1));
+        run.go(2_000);
+        assert!(run.is_back(&member(1)));
+    }
+}
