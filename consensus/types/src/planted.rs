@@ -202,7 +202,7 @@ mod gate {
 #[cfg(feature = "mutants")]
 pub use gate::{CAN_BE_PLANTED, Entry, plant, planted, reached};
 
-/// A bug of the list in TRUST that nothing here can have yet.
+/// A known bug that nothing here can have yet.
 #[derive(Clone, Copy, Debug)]
 pub struct NotYet {
     /// Its name.
