@@ -60,6 +60,10 @@ pub trait Application {
     /// Does somebody wait for this block's commit? False for empty filler blocks.
     fn needs_commit(&self, block: &Block) -> bool;
 
+    /// Does this block name a barrier record, or carry one? A replica that lost its safety record
+    /// signs again once such a block is committed.
+    fn names_record(&self, block: &Block) -> bool;
+
     /// `block` is committed: in order, without gaps, once. Its siblings are gone.
     fn on_commit(&mut self, block: &Block);
 }

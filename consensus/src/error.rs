@@ -161,6 +161,17 @@ pub enum Refusal {
         /// The block.
         tip: BlockId,
     },
+    /// Nothing is signed yet: the record was lost, and the committee has not shown to be past it.
+    #[error(
+        "the safety record was lost: nothing is signed up to view {floor} and before a record is named above it"
+    )]
+    Silent {
+        /// The view.
+        floor: View,
+    },
+    /// Who has lost its own record cannot say where the committee stands.
+    #[error("has lost its own safety record and cannot answer")]
+    Recovering,
     /// More requests than one peer is served in one interval.
     #[error("served {0} requests in this interval already")]
     TooManyRequests(u32),
@@ -224,6 +235,11 @@ pub enum Fatal {
     /// The configured position in the committee holds another key than the signer's.
     #[error("the signer's key is not the key of member {0}")]
     NotOurKey(MemberIndex),
+    /// The record is lost, and too few others exist to make up for it.
+    #[error(
+        "the safety record is lost, and this committee is too small to restore it: it needs a quorum of other members"
+    )]
+    NobodyToAsk,
     /// The blocks read back from the log do not form a chain.
     #[error("block {0:?} from the log does not connect to the blocks before it")]
     BrokenLog(BlockId),

@@ -53,6 +53,8 @@ impl<A> Replica<A> {
             turned_down,
             proofs: _,
             helped: _,
+            asking,
+            testified: _,
             position: _,
             held,
             signed,
@@ -80,6 +82,10 @@ impl<A> Replica<A> {
                 Own::Vote(vote) => hasher.value(&(0u8, vote.view, vote.block)),
                 Own::Timeout(timeout) => hasher.value(&(1u8, timeout.view)),
             };
+        }
+        if let Some(asking) = asking {
+            let answered: Vec<_> = asking.answered.iter().collect();
+            hasher = hasher.value(&(asking.challenge, asking.lost, answered, asking.signed));
         }
         let early = early.committed.len() + early.prompt.len() + early.evidence.len();
         hasher

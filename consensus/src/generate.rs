@@ -3,7 +3,10 @@
 use lockstep_types::generate;
 
 use crate::safety_file::Stored;
-use crate::{Certificates, Evidence, LogEnd, Message, Proposal, SafetyRecord};
+use crate::skip_table::{Failure, SkipTable};
+use crate::{
+    Certificates, Challenge, Evidence, LogEnd, Message, Proposal, SafetyRecord, Testimony,
+};
 
 generate! {
     Proposal: |r| Proposal {
@@ -13,13 +16,25 @@ generate! {
         signature: r.make(),
     };
     Certificates: |r| Certificates { high_qc: r.make(), high_tc: r.make() };
-    Message: |r| match r.below(6) {
+    Challenge: |r| Challenge(r.make());
+    Testimony: |r| Testimony {
+        author: r.make(),
+        asker: r.make(),
+        challenge: r.make(),
+        certificates: r.make(),
+        vote: r.make(),
+        timeout: r.make(),
+        signature: r.make(),
+    };
+    Message: |r| match r.below(8) {
         0 => Message::Proposal(r.make()),
         1 => Message::Vote(r.make()),
         2 => Message::Timeout(r.make()),
         3 => Message::Certificates(r.make()),
         4 => Message::BlockRequest { from: r.make(), tip: r.make() },
-        _ => Message::Blocks(r.list()),
+        5 => Message::Blocks(r.list()),
+        6 => Message::Inquiry(r.make()),
+        _ => Message::Testimony(r.make()),
     };
     Evidence: |r| match r.below(3) {
         0 => Evidence::Proposals(r.make()),
@@ -34,8 +49,12 @@ generate! {
         lock: r.make(),
         high_qc: r.make(),
         high_tc: r.make(),
+        floor: r.make(),
+        is_silent: r.make(),
         log_end: r.make(),
     };
+    Failure: |r| Failure { member: r.make(), failed: r.make(), turns: r.make() };
+    SkipTable: |r| SkipTable { failures: r.list() };
     Stored: |r| Stored { counter: r.make(), record: r.make() };
 }
 
@@ -60,6 +79,7 @@ mod tests {
             ("Certificates", golden::<Certificates>()),
             ("Evidence", golden::<Evidence>()),
             ("SafetyRecord", golden::<SafetyRecord>()),
+            ("SkipTable", golden::<SkipTable>()),
             ("safety slot", slot),
         ];
         check_golden(&found, include_str!("golden.txt"));

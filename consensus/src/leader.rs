@@ -70,7 +70,7 @@ impl<A: Application> Replica<A> {
     /// True if it did.
     pub(crate) fn try_propose(&mut self, now: Time, out: &mut Ready) -> bool {
         let view = self.view();
-        if !self.leads_now() || self.proposal_of(view, self.me()).is_some() {
+        if !self.may_sign() || !self.leads_now() || self.proposal_of(view, self.me()).is_some() {
             return false;
         }
         if self.safety.may_propose(view).is_err() {

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod application;
+mod arrival;
 mod block_tree;
 mod error;
 mod evidence;
@@ -29,9 +30,11 @@ mod safety;
 pub mod safety_file;
 mod skip_table;
 mod tally;
+mod testimony;
 mod voting;
 
 pub use application::{Application, Check, Content, Turn};
+pub use arrival::Arrival;
 pub use block_tree::{MAX_EXECUTION_LAG, MAX_TREE_BLOCKS, RETAINED_BLOCKS};
 pub use error::{Fatal, Refusal};
 pub use evidence::Evidence;
@@ -48,4 +51,5 @@ pub use record::{LogEnd, SafetyRecord};
 pub use replica::{Config, Recovered, Replica, root_link};
 pub use skip_table::{FIRST_SKIPPED_TURNS, MAX_SKIPPED_TURNS, SkipTable};
 pub use tally::{MAX_VIEWS_AHEAD, MAX_VOTES_PER_AUTHOR};
+pub use testimony::{Challenge, Testimony};
 pub use voting::{MAX_CLOCK_LEAD, MAX_PROPOSAL_VIEWS};

@@ -13,6 +13,8 @@ use lockstep_types::{
 };
 use parity_scale_codec::{Decode, Encode};
 
+use crate::{Challenge, Testimony};
+
 /// Largest payload of a block. A shard lists digests and needs little; a beacon record over a
 /// thousand shards is what fills it.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
@@ -227,6 +229,12 @@ pub enum Message {
     /// A chain of blocks, parents first.
     #[codec(index = 5)]
     Blocks(Vec<LinkedBlock>),
+    /// "I have just started: where do you stand, and what have you seen of me?"
+    #[codec(index = 6)]
+    Inquiry(Challenge),
+    /// The answer to an inquiry.
+    #[codec(index = 7)]
+    Testimony(Box<Testimony>),
 }
 
 impl Message {
@@ -254,6 +262,8 @@ impl Message {
             Message::Certificates(_) => "certificates",
             Message::BlockRequest { .. } => "block-request",
             Message::Blocks(_) => "blocks",
+            Message::Inquiry(_) => "inquiry",
+            Message::Testimony(_) => "testimony",
         }
     }
 
@@ -266,6 +276,7 @@ impl Message {
             // Old ones still show that their author is behind and needs our certificates.
             Message::Timeout(_) | Message::Certificates(_) => false,
             Message::BlockRequest { .. } | Message::Blocks(_) => false,
+            Message::Inquiry(_) | Message::Testimony(_) => false,
         }
     }
 }
@@ -292,6 +303,8 @@ impl Verifiable for Message {
             Message::Certificates(certificates) => certificates.claims(context, claims),
             Message::BlockRequest { .. } => Ok(()),
             Message::Blocks(blocks) => check_chain(context, blocks, claims),
+            Message::Inquiry(_) => Ok(()),
+            Message::Testimony(testimony) => testimony.claims(context, claims),
         }
     }
 }

@@ -116,6 +116,13 @@ impl Pacemaker {
         self.resend_at = None;
     }
 
+    /// The current view is given its whole time once more.
+    pub(crate) fn start_over(&mut self) {
+        self.started = None;
+        self.deadline = None;
+        self.expired = false;
+    }
+
     /// How long the current view is given.
     pub(crate) fn patience(&self) -> Duration {
         let base = self.config.base.max(self.latency * PATIENCE_FACTOR);

@@ -108,6 +108,7 @@ impl<A: Application> Replica<A> {
             let directly = block.proof.headers.len() == 1;
             self.tree.commit(&block.block().id(), directly);
             self.application.on_commit(block.block());
+            self.rejoin_at(block.block());
             self.proofs.push_back(block.proof.clone());
             if self.proofs.len() > RETAINED_BLOCKS {
                 self.proofs.pop_front();

@@ -35,6 +35,11 @@ pub struct SafetyRecord {
     /// The highest timeout certificate seen. Without it a restart could end in a view that can
     /// neither be voted in nor left.
     pub high_tc: Option<TimeoutCertificate>,
+    /// What was signed up to this view is not known, since the record before this one was lost; 0 when
+    /// none was. Nothing is signed there.
+    pub floor: View,
+    /// Nothing is signed at all, until a committed block above the floor names a record.
+    pub is_silent: bool,
     /// The log must reach this far for the facts to mean what they say.
     pub log_end: LogEnd,
 }
@@ -50,6 +55,8 @@ impl SafetyRecord {
             lock: View::ZERO,
             high_qc: root,
             high_tc: None,
+            floor: View::ZERO,
+            is_silent: false,
             log_end,
         }
     }

@@ -14,6 +14,7 @@ use lockstep_types::{
     Vote,
 };
 
+use crate::arrival::Asking;
 use crate::block_tree::BlockTree;
 use crate::fetch::Fetch;
 use crate::pacemaker::Pacemaker;
@@ -21,7 +22,7 @@ use crate::ready::{Held, Outbound, Ready, To};
 use crate::safety::Safety;
 use crate::tally::{MAX_VIEWS_AHEAD, Tally};
 use crate::{
-    Application, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
+    Application, Arrival, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
     SafetyRecord, SkipTable, TimerConfig,
 };
 
@@ -45,8 +46,10 @@ pub struct Config {
 /// What a replica finds on its disk.
 #[derive(Clone, Debug)]
 pub struct Recovered {
-    /// The safety record. `None` only for a replica that has never run.
+    /// The safety record. `None` only for a replica that has never run, or has lost it.
     pub record: Option<SafetyRecord>,
+    /// How it comes to its start.
+    pub arrival: Arrival,
     /// Blocks from the log above the anchor, by ascending height; rivals included.
     pub blocks: Vec<LinkedBlock>,
     /// A committed block: the newest one the host has dealt with. Later ones are given out anew.
@@ -62,6 +65,7 @@ impl Recovered {
     pub fn fresh(root: Block) -> Self {
         Recovered {
             record: None,
+            arrival: Arrival::Unasked,
             blocks: Vec::new(),
             anchor: root_link(root),
             skips: SkipTable::default(),
@@ -111,6 +115,10 @@ pub struct Replica<A> {
     pub(crate) proofs: VecDeque<CommitProof>,
     /// When each peer that was behind was last sent our certificates.
     pub(crate) helped: BTreeMap<MemberIndex, Time>,
+    /// A start that waits for answers of others.
+    pub(crate) asking: Option<Asking>,
+    /// When each member's question was answered last.
+    pub(crate) testified: BTreeMap<MemberIndex, Time>,
     /// How far the log was written, synced or not.
     pub(crate) position: LogPosition,
     /// Messages of this step that wait for its record.
@@ -171,6 +179,8 @@ impl<A: Application> Replica<A> {
             turned_down: BTreeSet::new(),
             proofs: VecDeque::new(),
             helped: BTreeMap::new(),
+            asking: Asking::new(recovered.arrival),
+            testified: BTreeMap::new(),
             position,
             held: Vec::new(),
             signed: Vec::new(),
@@ -180,6 +190,7 @@ impl<A: Application> Replica<A> {
             early: Ready::default(),
             stopped: None,
         };
+        replica.check_arrival()?;
         replica.read_log(recovered.blocks)?;
         replica.recall();
         Ok(replica)
@@ -288,12 +299,15 @@ impl<A: Application> Replica<A> {
                 self.on_block_request(now, from, first, tip, out)
             }
             Message::Blocks(blocks) => self.on_blocks(now, from, blocks, out),
+            Message::Inquiry(challenge) => self.on_inquiry(now, from, challenge, out),
+            Message::Testimony(testimony) => self.on_testimony(now, from, *testimony, out),
         }
     }
 
     fn on_connected(&mut self, peer: MemberIndex, out: &mut Ready) {
         if peer != self.me {
             self.repeat(To::Member(peer), out);
+            self.ask_again(peer, out);
         }
     }
 
@@ -312,6 +326,7 @@ impl<A: Application> Replica<A> {
 
     /// Does everything that has become possible, until nothing more is.
     fn settle(&mut self, now: Time, out: &mut Ready) {
+        self.ask(now, out);
         loop {
             let mut moved = self.insert_proposed(now, out);
             moved |= self.form_certificates(now, out);

@@ -19,12 +19,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use lockstep_types::{
-    Block, Domain, Durable, Hasher, LogPosition, MemberIndex, QuorumCertificate, Signer, Timeout,
-    TimeoutCertificate, View, Vote,
+    Block, Domain, Durable, EpochContext, Hasher, LogPosition, MemberIndex, QuorumCertificate,
+    Signer, Timeout, TimeoutCertificate, View, Vote,
 };
 
 use crate::fingerprint::{of_qc, of_tc};
-use crate::{Proposal, Refusal, SafetyRecord};
+use crate::{Proposal, Refusal, SafetyRecord, Testimony};
 
 /// Owns the key and the durable facts.
 #[derive(Clone)]
@@ -117,8 +117,47 @@ impl Safety {
         raised
     }
 
+    fn may_sign_at_all(&self) -> Result<(), Refusal> {
+        if self.record.is_silent {
+            let floor = self.record.floor;
+            return Err(Refusal::Silent { floor });
+        }
+        Ok(())
+    }
+
+    /// R34: a replica whose record was lost starts from what a quorum of others knows.
+    pub(crate) fn start_above(&mut self, floor: View) {
+        assert_eq!(
+            self.record.last_signed_view(),
+            View::ZERO,
+            "the record is lost"
+        );
+        assert!(
+            floor > self.record.view(),
+            "above what may have been signed"
+        );
+        self.record.lock = self.record.high_qc.view;
+        self.record.floor = floor;
+        self.record.is_silent = true;
+        self.proposed_before = floor;
+        self.unrecorded = true;
+    }
+
+    /// R34: the committee is past everything this replica may have signed.
+    pub(crate) fn lift_floor(&mut self) {
+        self.record.is_silent = false;
+        self.unrecorded = true;
+    }
+
+    /// Signs what this replica knows, for one that has just started. Promises nothing, so it is
+    /// not recorded.
+    pub(crate) fn sign_testimony(&self, testimony: Testimony, context: &EpochContext) -> Testimony {
+        testimony.signed(&*self.signer, context)
+    }
+
     /// R2, R3, R4: may this replica vote for `block` in `current`?
     pub(crate) fn may_vote(&self, current: View, proposal: &Proposal) -> Result<(), Refusal> {
+        self.may_sign_at_all()?;
         let block = proposal.view();
         let parent = proposal.justify.view;
         let last_voted = self.record.last_voted_view();
@@ -184,6 +223,7 @@ impl Safety {
 
     /// R5, R6: may this replica give up on `view`?
     pub(crate) fn may_time_out(&self, current: View) -> Result<(), Refusal> {
+        self.may_sign_at_all()?;
         let record = &self.record;
         if current < record.last_voted_view() {
             return Err(Refusal::VotedLater {
@@ -248,6 +288,7 @@ impl Safety {
 
     /// R7: may this replica propose in `view` at all?
     pub(crate) fn may_propose(&self, view: View) -> Result<(), Refusal> {
+        self.may_sign_at_all()?;
         if view <= self.record.last_timed_out_view() {
             return Err(Refusal::TimedOut {
                 block: view,
@@ -321,6 +362,8 @@ impl Safety {
             lock,
             high_qc,
             high_tc,
+            floor,
+            is_silent,
             log_end,
         } = record;
         let voted = last_voted.as_ref().map(|vote| (vote.view, vote.block));
@@ -331,6 +374,7 @@ impl Safety {
             .value(&(voted, timed_out, lock, of_qc(high_qc)))
             .value(&(high_tc.as_ref().map(of_tc), log_end.height, log_end.block))
             .value(&(unrecorded, proposed_before, reserved, reserving))
+            .value(&(floor, is_silent))
     }
 
     pub(crate) fn has_unrecorded(&self) -> bool {
@@ -354,7 +398,7 @@ impl Safety {
 }
 
 fn reserved_by(record: &SafetyRecord) -> View {
-    record.last_signed_view().next()
+    record.last_signed_view().max(record.floor).next()
 }
 
 #[cfg(test)]

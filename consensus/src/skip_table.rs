@@ -21,19 +21,19 @@ pub const MAX_SKIPPED_TURNS: u16 = 1_024;
 
 /// One member that failed and has not led a certified block since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-struct Failure {
-    member: MemberIndex,
+pub(crate) struct Failure {
+    pub(crate) member: MemberIndex,
     /// The view that failed under it last.
-    failed: View,
+    pub(crate) failed: View,
     /// For how many of its turns from then on it is passed over.
-    turns: u16,
+    pub(crate) turns: u16,
 }
 
 /// The table that holds on top of one block.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SkipTable {
     /// The latest failure last; one entry per member, at most f.
-    failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 impl SkipTable {

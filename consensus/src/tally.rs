@@ -96,6 +96,14 @@ impl Tally {
             .is_some_and(|earlier| earlier.view >= timeout.view)
     }
 
+    /// The newest statements of a member that are kept.
+    pub(crate) fn newest_of(&self, member: MemberIndex) -> (Option<Vote>, Option<Timeout>) {
+        let votes = self.votes.get(&member);
+        let vote = votes.and_then(|kept| kept.last_key_value());
+        let timeout = self.timeouts.get(&member);
+        (vote.map(|(_, vote)| vote.clone()), timeout.cloned())
+    }
+
     /// The certificate of the highest view at or above `from` for which a quorum of votes is here.
     pub(crate) fn quorum_certificate(
         &self,

@@ -137,6 +137,9 @@ impl<A: Application> Replica<A> {
 
     /// Votes for the current view's block if it is here and may be voted for. True if it did.
     pub(crate) fn try_vote(&mut self, now: Time, out: &mut Ready) -> bool {
+        if !self.may_sign() {
+            return false;
+        }
         let view = self.view();
         let here: Vec<Arc<Proposal>> = self
             .proposals_of(view)
@@ -225,7 +228,7 @@ impl<A: Application> Replica<A> {
     /// Gives up on the current view, once; says it to everybody.
     pub(crate) fn give_up(&mut self) {
         let view = self.view();
-        if self.safety.record().last_timed_out_view() == view {
+        if !self.may_sign() || self.safety.record().last_timed_out_view() == view {
             return;
         }
         // A vote of a later view than the current one cannot exist, and the other conditions
@@ -299,23 +302,24 @@ impl<A: Application> Replica<A> {
     }
 
     /// Only this replica has its key, so a vote it has no record of means a second copy or an old
-    /// disk. Votes before the last one are not remembered and cannot be judged.
-    fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
+    /// disk. Votes before the last one, and those up to the floor, are not remembered and cannot be
+    /// judged.
+    pub(crate) fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
         let record = self.safety.record();
         let ours = match &record.last_voted {
             Some(last) if last.view == vote.view => last.block == vote.block,
-            _ => vote.view < record.last_voted_view(),
+            _ => vote.view < record.last_voted_view() || vote.view <= record.floor,
         };
         if !ours {
             out.stop = Some(Fatal::SecondCopy { view: vote.view });
         }
     }
 
-    fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
+    pub(crate) fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
         let record = self.safety.record();
         let ours = match &record.last_timed_out {
             Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
-            _ => timeout.view < record.last_timed_out_view(),
+            _ => timeout.view < record.last_timed_out_view() || timeout.view <= record.floor,
         };
         if !ours {
             out.stop = Some(Fatal::SecondCopy { view: timeout.view });

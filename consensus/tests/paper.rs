@@ -928,6 +928,169 @@ fn r30_a_statement_of_ours_that_we_did_not_make_stops_us() {
 }
 
 #[test]
+fn r34_a_start_signs_nothing_before_enough_others_have_answered() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(1_000);
+    world.crash(0);
+    world.drop_when(|sent| sent.message.kind() == "testimony" && sent.from != 3);
+    world.restart(0);
+    let before = world.votes(0).len() + world.timeouts(0).len();
+    for number in 2..10 {
+        world.submit(number);
+        world.run_ms(300);
+    }
+    assert_eq!(world.votes(0).len() + world.timeouts(0).len(), before);
+    assert!(world.commits[0].len() > 5, "it follows all the same");
+    world.drop_nothing();
+    for number in 10..15 {
+        world.submit(number);
+        world.run_ms(300);
+    }
+    assert!(world.votes(0).len() > before);
+    world.check_no_equivocation();
+}
+
+#[test]
+fn r34_a_restart_of_everybody_is_answered_at_once() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(45);
+    (0..4).for_each(|index| world.crash(index));
+    (0..4).for_each(|index| world.restart(index));
+    world.submit(1);
+    world.run_ms(1_000);
+    assert!(world.commits.iter().all(|blocks| !blocks.is_empty()));
+    world.check_no_equivocation();
+}
+
+#[test]
+fn r34_an_old_copy_of_the_disk_is_recognised_before_anything_is_signed() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(300);
+    let old = world.disks[0].clone();
+    for number in 2..6 {
+        world.submit(number);
+        world.run_ms(300);
+    }
+    world.crash(0);
+    let views =
+        |world: &World| -> BTreeSet<View> { world.votes(0).iter().map(|vote| vote.view).collect() };
+    let before = views(&world);
+    world.disks[0] = old;
+    world.restart(0);
+    world.submit(6);
+    world.run_ms(1_000);
+    assert!(matches!(world.stopped[&0], Fatal::SecondCopy { .. }));
+    assert_eq!(views(&world), before, "but for repeats of what it knows");
+    world.check_no_equivocation();
+}
+
+#[test]
+fn r34_answers_are_for_one_start_and_one_asker() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(300);
+    world.crash(0);
+    world.restart(0);
+    world.run_ms(300);
+    let answers: Vec<_> = world
+        .wire
+        .iter()
+        .filter(|sent| sent.to == 0 && sent.message.kind() == "testimony")
+        .map(|sent| (sent.from, sent.message.clone()))
+        .collect();
+    assert!(answers.len() >= 2);
+    world.crash(0);
+    world.drop_when(|sent| sent.message.kind() == "inquiry");
+    world.restart(0);
+    for (from, answer) in answers {
+        world.tell(0, from, answer);
+    }
+    assert!(!world.replica(0).may_sign(), "answers to the start before");
+    let stale = refusals(&world)
+        .into_iter()
+        .filter(|r| **r == Refusal::NotAsked);
+    assert!(stale.count() >= 2);
+}
+
+#[test]
+fn r35_without_its_record_a_member_is_silent_until_the_others_are_past_it() {
+    for kill_at in (20..400).step_by(13) {
+        let mut world = World::new(4);
+        world.asks = true;
+        for number in 0..3 {
+            world.submit(number);
+            world.run_ms(kill_at / 3);
+        }
+        world.crash(3);
+        world.wipe(3);
+        world.restart(3);
+        world.run_ms(200);
+        assert!(!world.replica(3).may_sign());
+        let floor = world.replica(3).record().floor;
+        let signed = world.votes(3).last().map_or(View::ZERO, |vote| vote.view);
+        assert!(floor > signed, "{floor} is above {signed}");
+        let before = world.votes(3).len();
+        for number in 3..12 {
+            world.submit(number);
+            world.run_ms(200);
+        }
+        assert!(world.replica(3).may_sign());
+        assert!(world.votes(3).len() > before);
+        assert_eq!(world.commits[3].len(), world.commits[0].len());
+        world.check_no_equivocation();
+    }
+}
+
+#[test]
+fn r35_the_floor_survives_a_restart() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(300);
+    world.crash(3);
+    world.wipe(3);
+    world.restart(3);
+    world.run_ms(200);
+    let floor = world.replica(3).record().floor;
+    assert!(floor > View::ZERO);
+    world.crash(3);
+    world.restart(3);
+    world.run_ms(200);
+    assert_eq!(world.replica(3).record().floor, floor);
+    assert!(!world.replica(3).may_sign());
+    assert!(
+        world.stopped.is_empty(),
+        "what it signed below the floor is no second copy"
+    );
+}
+
+#[test]
+fn r35_who_lost_its_own_record_answers_nobody_and_needs_a_quorum_of_others() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(300);
+    for index in [2, 3] {
+        world.crash(index);
+        world.wipe(index);
+        world.restart(index);
+    }
+    world.run_ms(5_000);
+    for index in [2, 3] {
+        assert!(!world.replica(index).may_sign(), "two of four have lost it");
+        assert_eq!(world.replica(index).record().floor, View::ZERO);
+    }
+    assert!(refusals(&world).contains(&&Refusal::Recovering));
+}
+
+#[test]
 fn r31_a_certified_rival_of_a_committed_block_stops_us() {
     let mut world = World::new(4);
     world.submit(1);

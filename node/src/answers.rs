@@ -147,6 +147,13 @@ impl Answers {
                 "waiting for members: {connected} of the {quorum} needed are connected"
             ));
         }
+        if !status.signs {
+            return Some(
+                "has started and votes for nothing yet: waits for answers of the others, or, after \
+                 --recover, for a record above whatever it may have signed"
+                    .to_owned(),
+            );
+        }
         if self.seat.committee.shard().is_some() && status.sealed {
             return Some(format!(
                 "window sealed, waiting for record {}",

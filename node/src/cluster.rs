@@ -29,21 +29,26 @@ use crate::validator::{Host, Validator};
 
 /// Tells a child which validator it is.
 const CHILD_HOME: &str = "LOCKSTEP_CHILD_HOME";
+/// Set for a child that starts as with `--recover`.
+const CHILD_RECOVERS: &str = "LOCKSTEP_CHILD_RECOVERS";
 /// How long a child may take to end when asked.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// If this process was started as a validator of a cluster, runs it and returns its exit code.
 pub fn run_if_child() -> Option<ExitCode> {
     let home = std::env::var_os(CHILD_HOME)?;
-    Some(match run_as_child(&Home::at(PathBuf::from(home))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(stop) => {
-            use std::io::Write;
-            // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {stop}");
-            stop.code().into()
-        }
-    })
+    let recover = std::env::var_os(CHILD_RECOVERS).is_some();
+    Some(
+        match run_as_child(&Home::at(PathBuf::from(home)), recover) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(stop) => {
+                use std::io::Write;
+                // Nobody is left to tell when standard error is closed.
+                let _ = writeln!(std::io::stderr(), "error: {stop}");
+                stop.code().into()
+            }
+        },
+    )
 }
 
 /// What network to start.
@@ -181,7 +186,7 @@ impl Cluster {
     pub fn start_all(&mut self) -> Result<(), Stop> {
         for index in 0..self.places.len() {
             if matches!(self.running[index], Running::Down) {
-                self.run(index)?;
+                self.run(index, false)?;
             }
         }
         Ok(())
@@ -216,16 +221,19 @@ impl Cluster {
         &self.spec.dir
     }
 
-    fn run(&mut self, index: usize) -> Result<(), Stop> {
+    fn run(&mut self, index: usize, recover: bool) -> Result<(), Stop> {
         let home = &self.places[index].home;
         self.running[index] = match &self.host {
-            Some((host, _)) => Running::Inside(Validator::start(home, &self.genesis, host)?),
-            None => Running::Process(self.spawn(&self.places[index])?),
+            Some((host, _)) => {
+                let validator = Validator::start(home, &self.genesis, host, recover)?;
+                Running::Inside(validator)
+            }
+            None => Running::Process(self.spawn(&self.places[index], recover)?),
         };
         Ok(())
     }
 
-    fn spawn(&self, place: &Place) -> Result<Child, Stop> {
+    fn spawn(&self, place: &Place, recover: bool) -> Result<Child, Stop> {
         let failed = |error: std::io::Error| {
             Stop::Config(format!(
                 "cannot start a process for {}: {error}",
@@ -246,7 +254,11 @@ impl Cluster {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(failed)?,
         };
-        Command::new(program)
+        let mut command = Command::new(program);
+        if recover {
+            command.env(CHILD_RECOVERS, "1");
+        }
+        command
             .env(CHILD_HOME, place.home.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -275,7 +287,21 @@ impl Cluster {
     /// Why it cannot start.
     pub fn restart(&mut self, index: usize) -> Result<(), Stop> {
         self.kill(index);
-        self.run(index)
+        self.run(index, false)
+    }
+
+    /// Stops a validator, deletes all its data, and starts it with its keys alone, as with
+    /// `--recover`.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub fn wipe(&mut self, index: usize) -> Result<(), Stop> {
+        self.kill(index);
+        let data = self.places[index].home.data();
+        let failed = |error| Stop::storage(format!("{}: {error}", data.display()));
+        std::fs::remove_dir_all(&data).map_err(failed)?;
+        std::fs::create_dir(&data).map_err(failed)?;
+        self.run(index, true)
     }
 
     /// The process of a validator: its own, or this one.

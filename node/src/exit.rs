@@ -85,8 +85,9 @@ pub enum Stop {
     Machine(#[from] SelfTestFailure),
     /// The safety record is lost or damaged.
     #[error(
-        "nobody knows what this validator's key has signed: {0}\n  help: do not make it sign \
-         again from this disk; see exit code 22 in docs/operating.md"
+        "nobody knows what this validator's key has signed: {0}\n  help: if this is \
+         its only copy, start it with --recover: it then signs nothing before the others are \
+         past whatever it may have signed"
     )]
     Forgotten(String),
     /// An earlier run stopped for [`Stop::SecondCopy`], and nobody has said since that all is well.

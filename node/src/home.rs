@@ -118,12 +118,19 @@ impl Home {
         fs::create_dir_all(self.data())?;
         fs::set_permissions(self.root.join("keys"), fs::Permissions::from_mode(0o700))?;
         fs::write(self.genesis_file(), genesis.to_json())?;
+        fs::write(self.never_run_file(), "")?;
         self.write_config(config)?;
         let chain = genesis.hash().to_string();
         let validator = hex::encode(keys.key.to_bytes());
         write_key(&self.validator_key_file(), "validator", &chain, validator)?;
         let network = hex::encode(keys.network_seed);
         write_key(&self.network_key_file(), "network", &chain, network)
+    }
+
+    /// Says that this validator has never run: a home is written with it, and its first start
+    /// removes it. Data that is gone later is data that was lost.
+    pub(crate) fn never_run_file(&self) -> PathBuf {
+        self.data().join("never-run")
     }
 
     /// Writes the configuration anew.

@@ -56,16 +56,17 @@ impl Identity {
         }
     }
 
-    /// Is the data of `home` this identity's? A directory without data becomes so.
+    /// Is the data of `home` this identity's? The directory of a validator that has never run
+    /// becomes so, and with `recover` that of one that lost its data.
     ///
     /// # Errors
     /// Which field differs, what it is on either side, and what to do.
-    pub(crate) fn check(&self, home: &Home) -> Result<(), Stop> {
+    pub(crate) fn check(&self, home: &Home, recover: bool) -> Result<(), Stop> {
         let file = home.identity_file();
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.claim(home, &file);
+                return self.claim(home, &file, recover);
             }
             Err(error) => return Err(Stop::storage(format!("{}: {error}", file.display()))),
         };
@@ -109,7 +110,7 @@ impl Identity {
     }
 
     /// Writes the file into a directory that holds nothing yet.
-    fn claim(&self, home: &Home, file: &Path) -> Result<(), Stop> {
+    fn claim(&self, home: &Home, file: &Path, recover: bool) -> Result<(), Stop> {
         let failed = |error: io::Error| Stop::storage(format!("{}: {error}", file.display()));
         if let Some(data) = any_directory(&home.data()).map_err(failed)? {
             return Err(Stop::Config(format!(
@@ -119,8 +120,20 @@ impl Identity {
                 file.display()
             )));
         }
+        let never_run = home.never_run_file();
+        let is_new = never_run.try_exists().map_err(failed)?;
+        if !is_new && !recover {
+            return Err(Stop::Forgotten(format!(
+                "{} is empty, and nothing says that this validator has never run",
+                home.data().display()
+            )));
+        }
         let text = serde_json::to_vec_pretty(self).expect("strings and numbers");
-        write_whole(file, &text).map_err(failed)
+        write_whole(file, &text).map_err(failed)?;
+        if is_new {
+            fs::remove_file(&never_run).map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -167,6 +180,7 @@ mod tests {
         let files = tempfile::tempdir().unwrap();
         let home = Home::at(files.path());
         fs::create_dir_all(home.data()).unwrap();
+        fs::write(home.never_run_file(), "").unwrap();
         let (genesis, keys) = Genesis::development(&DevelopmentSpec::default()).unwrap();
         let (committee, member) = (CommitteeId::Beacon, MemberIndex::new(1));
         let key = &keys.validator(committee, member).unwrap().key;
@@ -185,9 +199,26 @@ mod tests {
             identity,
             _files,
         } = case();
-        identity.check(&home).unwrap();
+        identity.check(&home, false).unwrap();
         fs::create_dir(home.data().join("beacon")).unwrap();
-        identity.check(&home).unwrap();
+        identity.check(&home, false).unwrap();
+    }
+
+    #[test]
+    fn data_that_is_gone_is_not_taken_for_a_validator_that_has_never_run() {
+        let Case {
+            home,
+            identity,
+            _files,
+        } = case();
+        identity.check(&home, false).unwrap();
+        fs::remove_dir_all(home.data()).unwrap();
+        fs::create_dir(home.data()).unwrap();
+        let stop = identity.check(&home, false).unwrap_err();
+        assert_eq!(stop.code(), ExitCode::SecondCopy);
+        assert!(stop.to_string().contains("--recover"), "{stop}");
+        identity.check(&home, true).unwrap();
+        identity.check(&home, false).unwrap();
     }
 
     #[test]
@@ -197,7 +228,7 @@ mod tests {
             identity,
             _files,
         } = case();
-        identity.check(&home).unwrap();
+        identity.check(&home, false).unwrap();
         type Change = fn(&mut Identity);
         let changes: [(&str, Change); 4] = [
             ("chain", |other| other.genesis = "another".to_owned()),
@@ -208,7 +239,7 @@ mod tests {
         for (what, change) in changes {
             let mut other = identity.clone();
             change(&mut other);
-            let stop = other.check(&home).unwrap_err();
+            let stop = other.check(&home, false).unwrap_err();
             assert_eq!(stop.code(), ExitCode::Usage);
             let text = stop.to_string();
             assert!(text.contains(&format!("is of {what} ")), "{text}");
@@ -225,7 +256,7 @@ mod tests {
             _files,
         } = case();
         fs::write(home.identity_file(), "{\"format\": 2, \"new\": true}").unwrap();
-        let text = identity.check(&home).unwrap_err().to_string();
+        let text = identity.check(&home, false).unwrap_err().to_string();
         assert!(
             text.contains("format 2") && text.contains("format 1"),
             "{text}"
@@ -240,11 +271,11 @@ mod tests {
             _files,
         } = case();
         fs::create_dir(home.data().join("shard-0")).unwrap();
-        let stop = identity.check(&home).unwrap_err();
+        let stop = identity.check(&home, false).unwrap_err();
         assert_eq!(stop.code(), ExitCode::Usage);
         assert!(stop.to_string().contains("shard-0"), "{stop}");
         fs::write(home.identity_file(), "{\"form").unwrap();
-        let stop = identity.check(&home).unwrap_err();
+        let stop = identity.check(&home, false).unwrap_err();
         assert_eq!(stop.code(), ExitCode::Storage);
     }
 }

@@ -14,16 +14,17 @@ use crate::validator::{Host, Validator};
 /// Threads for sockets. Consensus, execution, storage and verification have their own.
 const NETWORK_THREADS: usize = 2;
 
-/// Runs the validator of a home until a signal or a failure stops it.
+/// Runs the validator of a home until a signal or a failure stops it; with `recover` also one that
+/// has lost its safety record.
 ///
 /// # Errors
 /// Why it stopped, unless it was asked to.
-pub fn run(home: &Home) -> Result<(), Stop> {
-    run_until(home, std::future::pending())
+pub fn run(home: &Home, recover: bool) -> Result<(), Stop> {
+    run_until(home, recover, std::future::pending())
 }
 
 /// As [`run`], and stops when standard input closes: the end of the process that started us.
-pub(crate) fn run_as_child(home: &Home) -> Result<(), Stop> {
+pub(crate) fn run_as_child(home: &Home, recover: bool) -> Result<(), Stop> {
     let (gone, parent_gone) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut ignored = [0; 64];
@@ -34,13 +35,13 @@ pub(crate) fn run_as_child(home: &Home) -> Result<(), Stop> {
         // The validator may have ended first.
         let _ = gone.send(());
     });
-    run_until(home, async {
+    run_until(home, recover, async {
         // An error cannot happen before the thread has sent or ended, and means the same.
         let _ = parent_gone.await;
     })
 }
 
-fn run_until(home: &Home, until: impl Future<Output = ()>) -> Result<(), Stop> {
+fn run_until(home: &Home, recover: bool, until: impl Future<Output = ()>) -> Result<(), Stop> {
     let config = home
         .config()
         .map_err(|error| Stop::Config(error.to_string()))?;
@@ -48,7 +49,7 @@ fn run_until(home: &Home, until: impl Future<Output = ()>) -> Result<(), Stop> {
     let runtime = network_runtime()?;
     let host = Host::start(runtime.handle().clone(), config.threads.verifiers)?;
     let genesis = Arc::new(home.genesis()?);
-    let validator = Validator::start(home, &genesis, &host)?;
+    let validator = Validator::start(home, &genesis, &host, recover)?;
     let switch = validator.switch().clone();
     let reason = runtime.block_on(async {
         let signals = "the process has no signal handlers of its own";

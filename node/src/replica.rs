@@ -33,6 +33,7 @@ pub(crate) fn stop_for(fatal: Fatal) -> Stop {
         Fatal::Consensus(consensus::Fatal::SecondCopy { .. }) => {
             Stop::SecondCopy(fatal.to_string())
         }
+        Fatal::Consensus(consensus::Fatal::NobodyToAsk) => Stop::Forgotten(fatal.to_string()),
         Fatal::Store(cause) => Stop::storage(cause),
         // The log and the record are read back from disk, where they were whole.
         Fatal::Consensus(

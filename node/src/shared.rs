@@ -159,6 +159,7 @@ mod tests {
         let status = Status {
             view: View::ZERO,
             leader: MemberIndex::new(0),
+            signs: true,
             committed: Height::ZERO,
             executed: Height::ZERO,
             window: WindowNumber::ZERO,

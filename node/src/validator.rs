@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lockstep_consensus::TimerConfig;
+use lockstep_consensus::{Arrival, Challenge, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_shard::{Input, MAX_MESSAGE_BYTES, Message, Peer, Setup, VerifyContext};
+use lockstep_shard::{
+    Input, MAX_MESSAGE_BYTES, Message, Peer, Setup, VerifyContext, has_any_block,
+};
 use lockstep_types::{
     Blame, CommitteeId, Engine, K256Engine, Rejection, Signer, Verified, Verifier, self_test,
 };
@@ -37,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::network::{
     Class, EventSink, Network, NetworkConfig, NetworkEvent, NetworkHandle, Verdict, keypair,
 };
-use crate::replica::{Replica, start_member};
+use crate::replica::{Replica, start_member, stop_for};
 use crate::routes::{Seats, Sender, class, topic};
 use crate::rpc::{self, Server};
 use crate::shared::Shared;
@@ -90,12 +92,18 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Starts the validator of a home.
+    /// Starts the validator of a home. With `recover` also one that has lost its safety record: it
+    /// asks the others, and signs when they are past whatever it may have signed.
     ///
     /// # Errors
     /// A home that cannot work, a disk that holds what it should not, ports in use.
-    pub fn start(home: &Home, genesis: &Arc<Genesis>, host: &Host) -> Result<Self, Stop> {
-        Self::start_on(home, genesis, host, &|store| Arc::new(store))
+    pub fn start(
+        home: &Home,
+        genesis: &Arc<Genesis>,
+        host: &Host,
+        recover: bool,
+    ) -> Result<Self, Stop> {
+        Self::start_on(home, genesis, host, recover, &|store| Arc::new(store))
     }
 
     /// As [`Validator::start`], with something between the validator and its database.
@@ -103,6 +111,7 @@ impl Validator {
         home: &Home,
         genesis: &Arc<Genesis>,
         host: &Host,
+        recover: bool,
         wrap: Wrap<'_>,
     ) -> Result<Self, Stop> {
         let config = home
@@ -119,6 +128,7 @@ impl Validator {
             committee,
             min_free_mib: config.storage.min_free_mib,
             wrap,
+            recover,
             switch: &switch,
         })?;
         hold_on_second_copy(home, &switch);
@@ -137,9 +147,12 @@ impl Validator {
             me: member,
             signer: Arc::new(keys.key.clone()),
             timers: TimerConfig::default(),
+            arrival: arrival(disk.lost)?,
         };
         let record = disk.record.clone();
-        let (replica, executor) = start_member(&setup, disk.store.as_ref(), record, false)?;
+        let store = disk.store.as_ref();
+        let wanted = disk.lost && !has_any_block(store).map_err(stop_for)?;
+        let (replica, executor) = start_member(&setup, store, record, wanted)?;
         let horizon = Arc::new(Mutex::new(replica.horizon()));
 
         let intake = Intake {
@@ -510,6 +523,19 @@ impl Intake {
     }
 }
 
+/// How the replica comes to its start, with a challenge that no start has used before.
+fn arrival(lost: bool) -> Result<Arrival, Stop> {
+    let mut challenge = [0; 32];
+    getrandom::fill(&mut challenge)
+        .map_err(|error| Stop::Broken(format!("the system has no randomness: {error}")))?;
+    let challenge = Challenge(challenge);
+    Ok(if lost {
+        Arrival::RecordLost(challenge)
+    } else {
+        Arrival::FromDisk(challenge)
+    })
+}
+
 fn urgency(class: Class) -> Urgency {
     match class {
         Class::Consensus => Urgency::Urgent,
@@ -564,7 +590,7 @@ mod tests {
         let place = &cluster.places()[VICTIM];
         let runtime = network_runtime().unwrap();
         let host = Host::start(runtime.handle().clone(), 1).unwrap();
-        let start = || Validator::start(&place.home, cluster.genesis(), &host);
+        let start = || Validator::start(&place.home, cluster.genesis(), &host, false);
         let validator = start().unwrap();
         // As a colleague passes it on.
         let from = Peer {
@@ -619,7 +645,7 @@ mod tests {
             let broken: Arc<Mutex<Option<Arc<FaultyStore<RocksStore>>>>> = Arc::default();
             let keep = Arc::clone(&broken);
             let home = &cluster.places()[index].home;
-            let validator = Validator::start_on(home, genesis, &host, &|store| {
+            let validator = Validator::start_on(home, genesis, &host, false, &|store| {
                 let store = Arc::new(FaultyStore::new(store));
                 *keep.lock().unwrap() = Some(Arc::clone(&store));
                 store

@@ -495,6 +495,10 @@ impl Application for BeaconChain {
             .is_some_and(|node| node.carries_record)
     }
 
+    fn names_record(&self, block: &Block) -> bool {
+        Self::record_in(block).is_some()
+    }
+
     fn on_commit(&mut self, block: &Block) {
         let (id, height) = (block.id(), block.header().height);
         let place = self

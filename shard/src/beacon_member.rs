@@ -35,6 +35,7 @@ impl BeaconMember {
             me,
             signer,
             timers,
+            arrival,
             ..
         } = setup;
         let root = root_block(&genesis, CommitteeId::Beacon);
@@ -59,6 +60,7 @@ impl BeaconMember {
         };
         let recovered = consensus::Recovered {
             record,
+            arrival,
             blocks: found.blocks,
             anchor: found.anchor,
             skips: found.skips,
@@ -239,6 +241,7 @@ impl BeaconMember {
         Status {
             view: self.replica.view(),
             leader: self.replica.leader(),
+            signs: self.replica.may_sign(),
             committed: committed.header().height,
             executed: committed.header().height,
             window: number.next(),

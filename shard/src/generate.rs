@@ -166,8 +166,14 @@ mod tests {
             ("Manifest", golden::<Manifest>()),
             ("Part", golden::<Part>()),
             ("Payload", golden::<Payload>()),
-            ("shard anchor", golden::<(LinkedBlock, Place)>()),
-            ("beacon anchor", golden::<(LinkedBlock, BeaconPlace)>()),
+            (
+                "shard anchor",
+                golden::<((LinkedBlock, SkipTable), Place)>(),
+            ),
+            (
+                "beacon anchor",
+                golden::<((LinkedBlock, SkipTable), BeaconPlace)>(),
+            ),
         ];
         check_golden(&found, include_str!("golden.txt"));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockstep_consensus::{Horizon, SafetyRecord, TimerConfig};
+use lockstep_consensus::{Arrival, Horizon, SafetyRecord, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
 use lockstep_types::{CommitteeId, MemberIndex, ShardId, Signer, Time};
@@ -25,6 +25,8 @@ pub struct Setup {
     pub signer: Arc<dyn Signer>,
     /// Durations of consensus.
     pub timers: TimerConfig,
+    /// How it comes to this start.
+    pub arrival: Arrival,
 }
 
 /// A replica of a shard or of the beacon.

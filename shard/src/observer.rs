@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_consensus as consensus;
 use lockstep_types::{
-    BlockId, CommitteeId, Digest, Epoch, MemberIndex, QuorumCertificate, TimeoutCertificate, View,
-    WindowNumber, hash,
+    BlockId, CommitteeId, Digest, Epoch, MemberIndex, QuorumCertificate, Timeout,
+    TimeoutCertificate, View, Vote, WindowNumber, hash,
 };
 
 use crate::{CertifiedCheckpoint, CertifiedRecord, CheckpointVote, Message, Peer, ShardEntry};
@@ -89,6 +89,29 @@ impl Observer {
         &self.found
     }
 
+    fn on_vote(&mut self, committee: CommitteeId, vote: &Vote) {
+        let by = seat(committee, vote.author);
+        let subject = Subject::Vote(vote.epoch, vote.view);
+        self.said(by, subject, block_digest(&vote.block));
+    }
+
+    fn on_timeout(&mut self, committee: CommitteeId, timeout: &Timeout) {
+        let by = seat(committee, timeout.author);
+        let subject = Subject::Timeout(timeout.epoch, timeout.view);
+        self.said(by, subject, view_digest(timeout.high_qc.view));
+        self.on_certificate(committee, &timeout.high_qc);
+        if let Some(certificate) = &timeout.entered_by {
+            self.on_timeouts(committee, certificate);
+        }
+    }
+
+    fn on_known(&mut self, committee: CommitteeId, known: &consensus::Certificates) {
+        self.on_certificate(committee, &known.high_qc);
+        if let Some(certificate) = &known.high_tc {
+            self.on_timeouts(committee, certificate);
+        }
+    }
+
     fn on_consensus(&mut self, committee: CommitteeId, message: &consensus::Message) {
         match message {
             consensus::Message::Proposal(proposal) => {
@@ -101,24 +124,17 @@ impl Observer {
                     self.on_timeouts(committee, certificate);
                 }
             }
-            consensus::Message::Vote(vote) => {
-                let by = seat(committee, vote.author);
-                let subject = Subject::Vote(vote.epoch, vote.view);
-                self.said(by, subject, block_digest(&vote.block));
-            }
-            consensus::Message::Timeout(timeout) => {
-                let by = seat(committee, timeout.author);
-                let subject = Subject::Timeout(timeout.epoch, timeout.view);
-                self.said(by, subject, view_digest(timeout.high_qc.view));
-                self.on_certificate(committee, &timeout.high_qc);
-                if let Some(certificate) = &timeout.entered_by {
-                    self.on_timeouts(committee, certificate);
+            consensus::Message::Vote(vote) => self.on_vote(committee, vote),
+            consensus::Message::Timeout(timeout) => self.on_timeout(committee, timeout),
+            consensus::Message::Certificates(known) => self.on_known(committee, known),
+            consensus::Message::Inquiry(_) => {}
+            consensus::Message::Testimony(testimony) => {
+                self.on_known(committee, &testimony.certificates);
+                if let Some(vote) = &testimony.vote {
+                    self.on_vote(committee, vote);
                 }
-            }
-            consensus::Message::Certificates(certificates) => {
-                self.on_certificate(committee, &certificates.high_qc);
-                if let Some(certificate) = &certificates.high_tc {
-                    self.on_timeouts(committee, certificate);
+                if let Some(timeout) = &testimony.timeout {
+                    self.on_timeout(committee, timeout);
                 }
             }
             // Nobody signs that it has a block; the certificates in between are statements.

@@ -209,6 +209,9 @@ pub struct Status {
     pub view: lockstep_types::View,
     /// Its leader.
     pub leader: MemberIndex,
+    /// Proposals, votes and timeouts are signed. Not before others have answered after a start,
+    /// nor, without the safety record, before the committee is past it.
+    pub signs: bool,
     /// The newest committed height.
     pub committed: Height,
     /// The newest executed height.

@@ -726,6 +726,10 @@ impl Application for ShardChain {
                 .is_some_and(|place| place.seal.is_some())
     }
 
+    fn names_record(&self, block: &Block) -> bool {
+        Payload::from_bytes(block.payload()).is_ok_and(|payload| payload.record.is_some())
+    }
+
     fn on_commit(&mut self, block: &Block) {
         let (id, height) = (block.id(), block.header().height);
         self.committed = id;

@@ -101,6 +101,7 @@ impl ShardMember {
             me,
             signer,
             timers,
+            arrival,
             ..
         } = setup;
         let committee = CommitteeId::Shard(shard);
@@ -157,6 +158,7 @@ impl ShardMember {
         };
         let recovered = consensus::Recovered {
             record,
+            arrival,
             blocks: found.blocks,
             anchor: found.anchor,
             skips: found.skips,
@@ -777,6 +779,7 @@ impl ShardMember {
         Status {
             view: self.replica.view(),
             leader: self.replica.leader(),
+            signs: self.replica.may_sign(),
             committed: committed.header().height,
             executed: chain.executed_height(),
             window: chain.open_window(),

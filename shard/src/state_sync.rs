@@ -372,6 +372,7 @@ impl StateSync {
         Status {
             view: View::ZERO,
             leader: self.me,
+            signs: false,
             committed: Height::ZERO,
             executed: Height::ZERO,
             window: WindowNumber::ZERO,

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use lockstep_consensus::TimerConfig;
+use lockstep_consensus::{Arrival, TimerConfig};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, MemoryStore, Transaction};
 use lockstep_shard::{
@@ -32,6 +32,7 @@ fn member() -> (Member, Arc<Genesis>) {
         me,
         signer: Arc::new(keys.validator(committee, me).unwrap().key.clone()),
         timers: TimerConfig::default(),
+        arrival: Arrival::Unasked,
     };
     let member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
     (member, genesis)

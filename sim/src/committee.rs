@@ -145,6 +145,10 @@ impl Application for Marks {
         true
     }
 
+    fn names_record(&self, _block: &Block) -> bool {
+        true
+    }
+
     fn on_commit(&mut self, _block: &Block) {}
 }
 

@@ -4,6 +4,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use lockstep_consensus::{Arrival, Challenge};
 use lockstep_shard::{Executor, Member, Peer, Ready, Shelf};
 use lockstep_types::{KeyedSigner, Time};
 
@@ -26,10 +27,10 @@ pub(crate) struct Node {
     pub(crate) running: Option<Running>,
     /// It lost its state: until it has one again it starts by fetching it.
     pub(crate) stateless: bool,
+    /// Its disk was emptied: it comes back as one that lost its safety record.
+    pub(crate) wiped: bool,
     /// Counts restarts, so that events of an earlier life are dropped.
     pub(crate) life: u64,
-    /// It never starts again.
-    pub(crate) is_gone: bool,
     /// How often it still dies shortly after its start.
     pub(crate) early_deaths: u32,
     pub(crate) clock: Clock,
@@ -67,8 +68,8 @@ impl Node {
             disk: Disk::default(),
             running: None,
             stateless: false,
+            wiped: false,
             life: 0,
-            is_gone: false,
             early_deaths: 0,
             clock: Clock::RIGHT,
             paused_until: Time::ZERO,
@@ -76,6 +77,21 @@ impl Node {
             liar: None,
             copy: None,
             sync,
+        }
+    }
+
+    /// How its process comes to its next start. The number of the life serves as a challenge.
+    pub(crate) fn arrival(&self, without_record: bool) -> Arrival {
+        let mut challenge = [0; 32];
+        challenge[..8].copy_from_slice(&self.life.to_le_bytes());
+        let challenge = Challenge(challenge);
+        if self.copy.is_some() {
+            return Arrival::Unasked; // the answers would stop it before it does any harm
+        }
+        if self.wiped && without_record {
+            Arrival::RecordLost(challenge)
+        } else {
+            Arrival::FromDisk(challenge)
         }
     }
 

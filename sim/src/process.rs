@@ -106,7 +106,13 @@ impl World {
         self.nodes[node].crash(&mut random);
         let done = self.nodes[node].disk.harm(harm, &mut random);
         self.tell(node, format_args!("is harmed: {harm:?}, {done}"));
-        self.nodes[node].is_gone |= harm == Harm::Wipe;
+        if harm == Harm::Wipe {
+            self.nodes[node].wiped = true;
+            self.nodes[node].stateless = peer.committee != CommitteeId::Beacon;
+        }
+        if matches!(harm, Harm::Wipe | Harm::RestoreCopy) {
+            self.checkers.on_amnesia(peer);
+        }
         self.agenda.add(self.now.after(down), node, Event::Restart);
     }
 
@@ -149,8 +155,8 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].running.is_some() || self.nodes[node].is_gone {
-            return; // started by hand before its time, or never again
+        if self.nodes[node].running.is_some() {
+            return; // started by hand before its time
         }
         let disk = self.nodes[node].disk.contents();
         self.checkers.on_start(&self.nodes[node].peer, disk);
@@ -191,14 +197,15 @@ impl World {
         let genesis = self.chain.genesis.clone();
         let this = &mut self.nodes[node];
         let committee = this.peer.committee;
+        let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
         let setup = Setup {
             genesis: genesis.clone(),
             committee,
             me: this.peer.member,
             signer: Arc::new(this.signer.clone()),
             timers: self.timers,
+            arrival: this.arrival(record.is_none()),
         };
-        let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
         self.checkers.on_recovered(&this.peer, record.as_ref());
         let member = match committee.shard() {
             Some(shard) => this.recover_in(shard, setup, record),
@@ -211,19 +218,6 @@ impl World {
         let load = |shard| Executor::load(genesis, shard, this.disk.store());
         let executor = committee.shard().map(load).transpose();
         Ok((member, executor.map_err(|fatal| fatal.to_string())?))
-    }
-
-    /// Ends a member's life and takes its directory away. It comes back after `down` with its key
-    /// and nothing else, and fetches its state from the others. It no longer knows what it signed,
-    /// so from here on it counts among the faulty and is excused from the checkers.
-    pub fn wipe(&mut self, peer: &Peer, down: Duration) {
-        let node = self.seats[peer];
-        self.checkers.excuse(*peer);
-        self.crash_node(node, down);
-        let mut random = self.random.fork();
-        let this = &mut self.nodes[node];
-        this.disk.harm(Harm::Wipe, &mut random);
-        this.stateless = peer.committee != CommitteeId::Beacon;
     }
 
     /// A member has fetched its state and goes on from it.

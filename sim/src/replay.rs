@@ -63,7 +63,9 @@ impl Recorder {
 /// Is this message for members of one committee only?
 fn is_for_one_committee(message: &Message) -> bool {
     match message {
-        Message::Consensus(consensus::Message::BlockRequest { .. }) => false,
+        Message::Consensus(
+            consensus::Message::BlockRequest { .. } | consensus::Message::Inquiry(_),
+        ) => false, // nothing is signed
         Message::Consensus(_) | Message::Batch(_) | Message::Checkpoint(_) => true,
         Message::Manifest(Some(_)) => true,
         Message::Record(_) | Message::Bundle(_) | Message::Request(_) => false,

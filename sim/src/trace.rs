@@ -129,6 +129,15 @@ fn consensus_summary(message: &consensus::Message, f: &mut fmt::Formatter<'_>) -
                 last.unwrap_or_default()
             )
         }
+        consensus::Message::Inquiry(_) => write!(f, "asks where we stand"),
+        consensus::Message::Testimony(testimony) => {
+            write!(f, "stands at qc {}", testimony.certificates.high_qc.view)?;
+            let seen = testimony.vote.as_ref().map(|vote| vote.view);
+            match seen {
+                Some(view) => write!(f, ", has seen a vote of {view}"),
+                None => Ok(()),
+            }
+        }
     }
 }
 

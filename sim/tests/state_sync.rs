@@ -9,7 +9,7 @@ use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::{Archive, Peer};
 use lockstep_sim::byzantine::Kind;
-use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
+use lockstep_sim::{Chain, Harm, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
 
 struct Run {
@@ -84,7 +84,8 @@ fn a_wiped_member_gets_its_state_and_not_every_block() {
     for depth in 0..3 {
         let mut run = Run::new(7, depth);
         run.go(8_000);
-        run.world.wipe(&member(2), Duration::from_millis(300));
+        run.world
+            .harm(&member(2), Harm::Wipe, Duration::from_millis(300));
         run.go(310);
         run.until_back(&member(2));
         let archive = Archive::new(run.world.store(&member(2)));
@@ -102,7 +103,8 @@ fn what_it_signs_afterwards_is_what_the_others_sign() {
     for depth in 0..3 {
         let mut run = Run::new(8, depth);
         run.go(6_000);
-        run.world.wipe(&member(2), Duration::from_millis(300));
+        run.world
+            .harm(&member(2), Harm::Wipe, Duration::from_millis(300));
         run.go(310);
         run.until_back(&member(2));
         run.go(4_000);
@@ -121,7 +123,8 @@ fn it_comes_back_although_it_dies_while_it_fetches() {
     for (seed, after) in (0..).zip([5, 30, 45, 60, 85, 100, 125, 140]) {
         let mut run = Run::new(seed, 1);
         run.go(6_000);
-        run.world.wipe(&member(1), Duration::from_millis(200));
+        run.world
+            .harm(&member(1), Harm::Wipe, Duration::from_millis(200));
         run.go(200 + after);
         run.world.crash(&member(1), Duration::from_millis(100));
         run.go(110);
@@ -135,7 +138,8 @@ fn it_comes_back_although_one_of_them_lies() {
         let mut run = Run::new(seed, 1);
         run.world.corrupt(&member(3), Kind::SyncLiar);
         run.go(6_000);
-        run.world.wipe(&member(1), Duration::from_millis(200));
+        run.world
+            .harm(&member(1), Harm::Wipe, Duration::from_millis(200));
         run.go(210);
         run.until_back(&member(1));
         run.go(2_000);

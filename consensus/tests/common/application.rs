@@ -89,6 +89,11 @@ impl Application for Numbers {
         !block.payload().is_empty()
     }
 
+    /// Every block with numbers stands for one that names a record.
+    fn names_record(&self, block: &Block) -> bool {
+        !block.payload().is_empty()
+    }
+
     fn on_commit(&mut self, block: &Block) {
         let numbers = numbers(block);
         self.pending.retain(|number| !numbers.contains(number));

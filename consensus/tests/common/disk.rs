@@ -1,6 +1,6 @@
 //! A disk that holds what was synced.
 
-use lockstep_consensus::{Recovered, SafetyRecord, SkipTable};
+use lockstep_consensus::{Arrival, Recovered, SafetyRecord, SkipTable};
 use lockstep_types::{LinkedBlock, LogPosition};
 
 #[derive(Clone, Default)]
@@ -8,6 +8,8 @@ pub(crate) struct Disk {
     pub(crate) log: Vec<LinkedBlock>,
     pub(crate) record: Option<SafetyRecord>,
     pub(crate) position: LogPosition,
+    /// It was wiped, and no record has been written since.
+    pub(crate) lost: bool,
 }
 
 impl Disk {
@@ -20,6 +22,7 @@ impl Disk {
             blocks,
             anchor,
             skips,
+            arrival: Arrival::Unasked,
             log_end: self.position,
         }
     }

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lockstep_consensus::{
-    Application as _, CommittedBlock, Config, Evidence, Fatal, Held, Input, LeaderRule, Message,
-    Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, SkipTable, TimerConfig, To,
-    root_link,
+    Application as _, Arrival, Challenge, CommittedBlock, Config, Evidence, Fatal, Held, Input,
+    LeaderRule, Message, Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, SkipTable,
+    TimerConfig, To, root_link,
 };
 use lockstep_types::{
     Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, GenesisHash,
@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) replicas: Vec<Option<Replica<Numbers>>>,
     pub(crate) disks: Vec<Disk>,
     incarnations: Vec<u32>,
+    /// Restarts ask the others first.
+    pub(crate) asks: bool,
     /// When each replica asked last to be woken.
     wakes: Vec<Option<Time>>,
     events: BTreeMap<(Time, u64), Event>,
@@ -125,6 +127,7 @@ impl World {
             replicas: Vec::new(),
             disks: vec![Disk::default(); size],
             incarnations: vec![0; size],
+            asks: false,
             wakes: vec![None; size],
             events: BTreeMap::new(),
             next_event: 0,
@@ -219,6 +222,16 @@ impl World {
         self.restart_from(index, 0);
     }
 
+    /// Empties the disk of a stopped replica; until it has a record again it starts as one that
+    /// lost it.
+    pub(crate) fn wipe(&mut self, index: usize) {
+        assert!(self.replicas[index].is_none());
+        self.disks[index] = Disk {
+            lost: true,
+            ..Disk::default()
+        };
+    }
+
     /// The same when the host has dealt with the blocks up to some height already.
     pub(crate) fn restart_from(&mut self, index: usize, height: usize) {
         assert!(self.replicas[index].is_none());
@@ -232,7 +245,13 @@ impl World {
             || (root_link(self.root.clone()), SkipTable::default()),
             |(_, block)| ((*block.link).clone(), block.skips.clone()),
         );
-        let recovered = self.disks[index].recovered(anchor, skips);
+        let mut recovered = self.disks[index].recovered(anchor, skips);
+        let challenge = Challenge([self.incarnations[index] as u8; 32]);
+        if self.disks[index].lost {
+            recovered.arrival = Arrival::RecordLost(challenge);
+        } else if self.asks {
+            recovered.arrival = Arrival::FromDisk(challenge);
+        }
         self.boot(index, recovered);
         for (_, block) in self.commits[index].clone() {
             self.application(index).on_commit(block.block());
@@ -314,6 +333,7 @@ impl World {
             .extend(write.log.iter().map(|link| (**link).clone()));
         if write.record.is_some() {
             self.disks[index].record = write.record;
+            self.disks[index].lost = false;
         }
         self.disks[index].position = position;
         let token = Durable::synced(position);
@@ -606,6 +626,10 @@ impl World {
                     .map(|link| self.name_of(&link.block.id()))
                     .collect();
                 format!("blocks {}", names.join(" "))
+            }
+            Message::Inquiry(_) => "inquiry".to_owned(),
+            Message::Testimony(testimony) => {
+                format!("testimony qc({})", testimony.certificates.high_qc.view)
             }
         }
     }

@@ -29,6 +29,9 @@ pub enum Kind {
     /// "I am the validator with this network identity."
     #[codec(index = 6)]
     Handshake,
+    /// "This is what I know, and what I have seen of you."
+    #[codec(index = 7)]
+    Testimony,
 }
 
 /// Where a signature is valid: one chain, one committee.

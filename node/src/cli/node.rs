@@ -21,6 +21,11 @@ enum Command {
         /// The validator's directory: config/, keys/, data/.
         #[arg(long, env = "LOCKSTEP_NODE_HOME")]
         home: PathBuf,
+        /// The validator has lost its data or its safety record, and this is its only copy: it asks
+        /// the others where they stand, catches up, and votes again when they are past whatever it
+        /// may have signed.
+        #[arg(long)]
+        recover: bool,
     },
     /// Checks a validator's directory without starting it.
     Check {
@@ -32,7 +37,7 @@ enum Command {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
-        Command::Run { home } => Ok(process::run(&Home::at(home))?),
+        Command::Run { home, recover } => Ok(process::run(&Home::at(home), *recover)?),
         Command::Check { home } => {
             let home = Home::at(home);
             let config = home.config().map_err(Failure::usage)?;

@@ -22,6 +22,9 @@ pub struct Agreement {
     applied: BTreeMap<Peer, WindowNumber>,
     /// Those that have started again and committed nothing since: they may go back to their anchor.
     started: BTreeSet<Peer>,
+    /// Those that lost their state: the next block and the next record of each may be any.
+    without_block: BTreeSet<Peer>,
+    without_record: BTreeSet<Peer>,
 }
 
 impl Agreement {
@@ -58,6 +61,9 @@ impl Agreement {
         }
         let started = self.started.remove(peer);
         let last = self.last.insert(*peer, height);
+        if self.without_block.remove(peer) {
+            return Ok(());
+        }
         match last {
             Some(last) if height > last.next() || (!started && height != last.next()) => {
                 let detail = format!("{peer:?} went from {last} to {height}");
@@ -72,6 +78,12 @@ impl Agreement {
         self.started.insert(*peer);
     }
 
+    /// A member has lost its state, and gets another's.
+    pub(super) fn on_amnesia(&mut self, peer: &Peer) {
+        self.without_block.insert(*peer);
+        self.without_record.insert(*peer);
+    }
+
     /// A member applies a record (I9): the one after the last, and the same as everybody. After a
     /// start it may apply some again.
     pub(super) fn on_applied(
@@ -83,7 +95,7 @@ impl Agreement {
         let number = record.record.number;
         let last = self.applied.get(peer).copied().unwrap_or_default();
         self.applied.insert(*peer, number.max(last));
-        if number <= last.next() {
+        if self.without_record.remove(peer) || number <= last.next() {
             return Ok(());
         }
         let detail = format!("{peer:?} applied {number} after {last}");

@@ -168,7 +168,11 @@ fn check_certificates(message: &Message, context: &EpochContext) -> Result<(), B
         Message::Timeout(timeout) => (vec![&timeout.high_qc], timeout.entered_by.as_ref()),
         Message::Certificates(both) => (vec![&both.high_qc], both.high_tc.as_ref()),
         Message::Blocks(links) => (links.iter().map(|link| &link.justify).collect(), None),
-        Message::Vote(_) | Message::BlockRequest { .. } => return Ok(()),
+        Message::Testimony(testimony) => {
+            let known = &testimony.certificates;
+            (vec![&known.high_qc], known.high_tc.as_ref())
+        }
+        Message::Vote(_) | Message::BlockRequest { .. } | Message::Inquiry(_) => return Ok(()),
     };
     qcs.into_iter().try_for_each(|qc| check_qc(qc, context))?;
     tc.map_or(Ok(()), |tc| check_tc(tc, context))

@@ -160,6 +160,12 @@ impl Checkers {
         self.frail.insert(peer);
     }
 
+    /// This member's safety record is an old one, or none. What it said before still counts.
+    pub(crate) fn on_amnesia(&mut self, peer: &Peer) {
+        self.monotone.forget(peer);
+        self.agreement.on_amnesia(peer);
+    }
+
     /// This member's clock is wrong: what waits at it may be given up at any time.
     pub fn let_forget(&mut self, peer: Peer) {
         self.hasty.insert(peer);

@@ -50,6 +50,11 @@ impl Monotone {
         rise(&mut self.synced, peer, marks(record), "on its disk")
     }
 
+    /// A member's record went back in time with its disk, or is gone: it starts below.
+    pub(super) fn forget(&mut self, peer: &Peer) {
+        self.synced.remove(peer);
+    }
+
     /// A member starts with this record.
     pub(super) fn on_start(
         &mut self,

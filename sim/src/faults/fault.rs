@@ -2,11 +2,6 @@
 
 use core::fmt;
 
-/// Members ask others at a start whether they know statements of theirs that they do not. Until
-/// they do, a member whose disk went back in time would say other things than it had said, so no
-/// copy is restored.
-const ASKS_OTHERS_AT_A_START: bool = false;
-
 macro_rules! faults {
     ($($(#[$doc:meta])* $fault:ident $name:literal $per_mille:literal;)*) => {
         /// A kind of fault, which is on or off for a whole run.
@@ -27,7 +22,7 @@ macro_rules! faults {
             }
 
             /// Of how many runs in a thousand it is a part.
-            fn per_mille(self) -> u64 {
+            pub(super) fn per_mille(self) -> u64 {
                 match self {
                     $(Fault::$fault => $per_mille,)*
                 }
@@ -100,14 +95,6 @@ impl Fault {
             .iter()
             .copied()
             .find(|fault| fault.name() == name)
-    }
-
-    /// How often it is on.
-    pub(super) fn chance(self) -> u64 {
-        match self {
-            Fault::OldCopies if !ASKS_OTHERS_AT_A_START => 0,
-            _ => self.per_mille(),
-        }
     }
 
     /// Does it make its member one of the f that a committee may have?

@@ -72,7 +72,9 @@ impl Faults {
     /// Draws the faults of a run.
     pub fn draw(random: &mut Random, genesis: &Genesis) -> Self {
         let all = FaultSet::all().iter();
-        let on = all.filter(|fault| random.chance(fault.chance())).collect();
+        let on = all
+            .filter(|fault| random.chance(fault.per_mille()))
+            .collect();
         let mut faults = Faults {
             on,
             links: Links {

@@ -193,6 +193,7 @@ impl<'a> World<'a> {
             me,
             signer: Arc::new(self.forge.signer(self.committee, me)),
             timers: TimerConfig::default(),
+            arrival: lockstep_consensus::Arrival::Unasked,
         };
         let recovered = Member::recover(setup, &store, record.clone());
         let load = |shard| Executor::load(self.forge.genesis.clone(), shard, &store);

@@ -280,6 +280,10 @@ fn view_of(message: &Message) -> View {
         Message::Proposal(proposal) => proposal.view(),
         Message::Vote(vote) => vote.view,
         Message::Timeout(timeout) => timeout.view,
-        Message::Certificates(_) | Message::BlockRequest { .. } | Message::Blocks(_) => View::ZERO,
+        Message::Certificates(_)
+        | Message::BlockRequest { .. }
+        | Message::Blocks(_)
+        | Message::Inquiry(_)
+        | Message::Testimony(_) => View::ZERO,
     }
 }
