@@ -23,7 +23,7 @@ use crate::window::{AppliedRecord, Window, WindowRules};
 use crate::{BarrierRecord, Batch};
 
 /// How far committing may run ahead of execution before a replica stops proposing; voters refuse
-/// more (RULES "Executed": the named height lags by at most eight).
+/// more (R24: the named height lags by at most eight).
 const MAX_EXECUTION_LAG: u64 = 8;
 
 /// Effects digests kept: what headers may still name, and some to spare for slow peers.

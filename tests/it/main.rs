@@ -21,13 +21,14 @@ mod scenarios;
 mod soak;
 mod space;
 mod transfers;
+mod wipes;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 8] = [
+const TESTS: [(&str, Test); 9] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -56,6 +57,10 @@ const TESTS: [(&str, Test); 8] = [
     (
         "full_disks_are_waited_for",
         scenarios::full_disks_are_waited_for,
+    ),
+    (
+        "wiped_validators_come_back",
+        scenarios::wiped_validators_come_back,
     ),
 ];
 

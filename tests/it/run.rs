@@ -17,7 +17,7 @@ use crate::tally::{Kind, Tally};
 const ACCOUNTS: u32 = 8;
 /// Waiting ends here, far above every bound: a network that needs longer will not come back.
 const HOPELESS: Duration = Duration::from_secs(60);
-/// Most memory a validator may ever have used (TRUST: 512 MiB).
+/// Most memory a validator may ever have used: 512 MiB.
 const MAX_RESIDENT_KIB: u64 = 512 << 10;
 
 /// The network and its watchers.

@@ -6,7 +6,7 @@ use lockstep_types::CommitteeId;
 
 use crate::run::Run;
 use crate::space::SmallDisk;
-use crate::{damage, kills, lines, pauses, space};
+use crate::{damage, kills, lines, pauses, space, wipes};
 
 /// Any will do; a soak draws its own.
 const SEED: u64 = 7;
@@ -74,6 +74,15 @@ pub(crate) fn broken_lines_heal() -> anyhow::Result<()> {
 pub(crate) fn damaged_files_are_refused_or_healed() -> anyhow::Result<()> {
     let mut run = Run::start(SEED)?;
     damage::every_kind(&mut run)?;
+    run.pass()
+}
+
+pub(crate) fn wiped_validators_come_back() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    for _ in 0..3 {
+        run.sleep(500, 1_500);
+        wipes::one(&mut run)?;
+    }
     run.pass()
 }
 

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::pulse::now_us;
 use crate::run::Run;
 use crate::tally::Tally;
-use crate::{damage, kills, lines, pauses};
+use crate::{damage, kills, lines, pauses, wipes};
 
 /// A network lives this long: what is gathered about it is judged at its end, in memory.
 const LIFE: Duration = Duration::from_secs(600);
@@ -45,11 +45,12 @@ enum Step {
     Slow,
     Trickle,
     Damage,
+    Wipe,
 }
 
 impl Step {
     /// Each with how often it is drawn.
-    const DRAWN: [(Step, u64); 16] = [
+    const DRAWN: [(Step, u64); 17] = [
         (Step::KillOne, 40),
         (Step::KillOneOfEach, 10),
         (Step::Blackout, 8),
@@ -66,10 +67,11 @@ impl Step {
         (Step::Slow, 3),
         (Step::Trickle, 3),
         (Step::Damage, 6),
+        (Step::Wipe, 4),
     ];
 
     /// Those that a counted soak does once each: all that have no flag of their own.
-    const ONCE: [Step; 12] = [
+    const ONCE: [Step; 13] = [
         Step::KillOneOfEach,
         Step::PauseLeader,
         Step::PauseFollower,
@@ -82,6 +84,7 @@ impl Step {
         Step::Slow,
         Step::Trickle,
         Step::Damage,
+        Step::Wipe,
     ];
 
     fn draw(random: &mut Random) -> Step {
@@ -130,6 +133,7 @@ impl Step {
             Step::Slow => lines::slow(run, time),
             Step::Trickle => lines::trickle(run, time),
             Step::Damage => damage::any(run),
+            Step::Wipe => wipes::one(run),
         }
     }
 }

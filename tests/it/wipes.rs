@@ -1,0 +1,53 @@
+//! A validator loses its disk: it comes back with its keys alone, as with `--recover`, fetches what
+//! it lacks from the others, and votes again soon, for nothing that it may have voted for before.
+//! What all were told goes through the observer at the end of the run, as always.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::pulse::now_us;
+use crate::run::Run;
+use crate::tally::Kind;
+
+/// Until a colleague has its vote. Windows are half a second long here; starting a process, opening
+/// an empty database and connecting to everybody come before the first of them.
+const VOTES: Kind = Kind {
+    name: "a wiped validator votes again",
+    bound: Duration::from_secs(5),
+};
+/// Barriers that may pass from the moment at which it is connected until it votes.
+const MAX_BARRIERS: u64 = 3;
+/// A validator that needs longer than this will not come back.
+const HOPELESS: Duration = Duration::from_secs(30);
+
+/// A random validator of any committee.
+pub(crate) fn one(run: &mut Run) -> anyhow::Result<()> {
+    let index = run.any_validator();
+    run.calm()?;
+    run.all_commit_after(now_us())?;
+    let (name, committee) = {
+        let place = &run.network.cluster.places()[index];
+        (place.name.clone(), place.committee)
+    };
+    let members = run.network.members(committee).len();
+    let view = run.network.view(committee);
+    run.network.cluster.wipe(index)?;
+    run.tally.kills += 1;
+    let connecting = run
+        .network
+        .wait_for(index, HOPELESS, "connecting", |status| {
+            usize::from(status.connected) == members
+        })?;
+    let from = run.pulse.record(committee);
+    let started = std::time::Instant::now();
+    run.network.wait_for_vote(index, view, HOPELESS)?;
+    run.tally.note(VOTES, connecting + started.elapsed());
+    let passed = run.pulse.record(committee).saturating_sub(from);
+    ensure!(
+        passed <= MAX_BARRIERS,
+        "{name}: {passed} barriers from its connection to its first vote"
+    );
+    run.catches_up(index)?;
+    Ok(())
+}
