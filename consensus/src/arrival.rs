@@ -45,6 +45,10 @@ impl Asking {
     pub(crate) fn new(arrival: Arrival) -> Option<Asking> {
         let (challenge, lost) = match arrival {
             Arrival::Unasked => return None,
+            Arrival::RecordLost(_) if lockstep_types::planted!(WipedNodeVotesAtOnce) => {
+                return None;
+            }
+            Arrival::FromDisk(_) if lockstep_types::planted!(StartWithoutAsking) => return None,
             Arrival::FromDisk(challenge) => (challenge, false),
             Arrival::RecordLost(challenge) => (challenge, true),
         };

@@ -123,7 +123,7 @@ pub(crate) fn every_kind(run: &mut Run) -> anyhow::Result<()> {
     for damage in Damage::ALL {
         one(run, damage)?;
     }
-    Ok(())
+    old_copy(run)
 }
 
 /// One damage that is drawn.
@@ -166,6 +166,55 @@ fn one(run: &mut Run, damage: Damage) -> anyhow::Result<()> {
     match start(run, index)? {
         None => Ok(()),
         Some(code) => bail!("{damage:?}: {place}, as it was before, ended with {code}"),
+    }
+}
+
+/// A copy from before is put back. It is whole, and only the others know that it is old: the start
+/// that asks them ends before it signs, and so does every later one until a person has looked.
+fn old_copy(run: &mut Run) -> anyhow::Result<()> {
+    run.calm()?;
+    let index = run.any_validator();
+    let (data, _) = directories(run, index);
+    let committee = run.network.cluster.places()[index].committee;
+    let (name, held) = {
+        let place = &run.network.cluster.places()[index];
+        (place.name.clone(), place.home.held_file())
+    };
+    run.kill(index);
+    let (old, newest) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    copy(&data, old.path())?;
+    let view = run.network.view(committee);
+    ensure!(start(run, index)?.is_none(), "{name} is whole");
+    run.network.wait_for_vote(index, view, HEALED.bound)?;
+    run.kill(index);
+    copy(&data, newest.path())?;
+    fs::remove_dir_all(&data)?;
+    copy(old.path(), &data)?;
+    for attempt in ["the old copy", "the old copy once more"] {
+        let ended = ends(run, index)?;
+        ensure!(
+            ended == ExitCode::SecondCopy as i32,
+            "{attempt} of {name} ended with {ended}"
+        );
+    }
+    fs::remove_dir_all(&data)?;
+    copy(newest.path(), &data)?;
+    fs::remove_file(held)?;
+    ensure!(start(run, index)?.is_none(), "{name} is whole again");
+    Ok(())
+}
+
+/// Starts a validator that must end by itself; its exit code.
+fn ends(run: &mut Run, index: usize) -> anyhow::Result<i32> {
+    run.restart(index)?;
+    let started = Instant::now();
+    loop {
+        if let Some(code) = run.network.cluster.exit_code(index) {
+            return Ok(code);
+        }
+        let waited = started.elapsed();
+        ensure!(waited < HEALED.bound, "still running after {waited:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -54,6 +54,10 @@ bugs! {
     OlderSlot: "R12" in "safety_file::choose",
     /// The highest timeout certificate is forgotten at a restart.
     ForgetTcAtRestart: "R13" in "Safety::restarted",
+    /// A member without its safety record starts as one that has never run.
+    WipedNodeVotesAtOnce: "R35" in "Asking::new",
+    /// A start does not ask the others what they have seen of it.
+    StartWithoutAsking: "R34" in "Asking::new",
     /// After a restart a member proposes in views in which it may have proposed before.
     ProposeAgainAfterRestart: "R8" in "Safety::restarted",
     /// The last proposal of a view is voted for, not the first.
@@ -216,10 +220,6 @@ pub const NOT_YET: &[NotYet] = &[
     NotYet {
         name: "NoDirectorySync",
         reason: "the simulated store has no directories",
-    },
-    NotYet {
-        name: "WipedNodeVotesAtOnce",
-        reason: "a member without its safety record does not start: recovery is not built",
     },
     NotYet {
         name: "NoEpochInSignedBytes",

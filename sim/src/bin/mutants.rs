@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
+use lockstep_shard::Peer;
 use lockstep_sim::twins::regressions;
-use lockstep_sim::{Chain, Chains, Cut, Links, Run, World, WorldSpec};
-use lockstep_types::Time;
+use lockstep_sim::{Chain, Chains, Cut, Harm, Links, Run, World, WorldSpec};
 use lockstep_types::planted::{BUGS, Bug, Entry, NOT_YET, plant, reached};
+use lockstep_types::{CommitteeId, MemberIndex, Time};
 
 /// Chaos of each simulated network. Most bugs show within seconds of it.
 const CHAOS: Duration = Duration::from_secs(20);
@@ -151,6 +152,60 @@ fn halve() -> Option<String> {
     Some(format!("halves of six: {found}"))
 }
 
+/// A beacon that stands still in one view, because half of it is cut off, and a member of it that
+/// comes back without what it said in that view: with an older copy of its files, or with none.
+fn forget() -> Option<String> {
+    let harms = [Harm::Wipe, Harm::RestoreCopy];
+    let members = (0..4).map(MemberIndex::new);
+    let cases = members.flat_map(|member| harms.map(|harm| (member, harm)));
+    cases.into_iter().find_map(|(member, harm)| {
+        let found = noticed(|| stand_still(member, harm).err())?;
+        Some(format!("{harm:?} in a view that stands still: {found}"))
+    })
+}
+
+fn stand_still(member: MemberIndex, harm: Harm) -> Result<(), String> {
+    let chain = Chain::new(&DevelopmentSpec {
+        interval: Duration::from_millis(500),
+        time: Time::from_millis(1_000),
+        ..DevelopmentSpec::default()
+    });
+    let mut world = World::new(WorldSpec {
+        seed: 0,
+        chain,
+        links: Links::exact(Duration::from_millis(20)),
+        sync: Duration::from_millis(1),
+        timers: TimerConfig::DEFAULT,
+    });
+    let peer = Peer {
+        committee: CommitteeId::Beacon,
+        member,
+    };
+    let partner = MemberIndex::new((member.get() as u8 + 1) % 4);
+    let beacon = || {
+        world
+            .peers()
+            .filter(|peer| peer.committee == CommitteeId::Beacon)
+    };
+    let is_here = |peer: &Peer| [member, partner].contains(&peer.member);
+    let links = beacon().flat_map(|from| beacon().map(move |to| (from, to)));
+    let between = links.filter(|(from, to)| is_here(from) != is_here(to));
+    let halves = Cut::Links(between.collect());
+    let run = |world: &mut World, millis| {
+        let end = world.now().after(Duration::from_millis(millis));
+        world.run_until(end).map_err(|broken| broken.to_string())
+    };
+    run(&mut world, 2_000)?;
+    world.keep_copy(&peer);
+    run(&mut world, 1_000)?;
+    world.network_mut().cut(halves);
+    run(&mut world, 3_000)?;
+    world.harm(&peer, harm, Duration::from_millis(50));
+    run(&mut world, 3_000)?;
+    world.network_mut().cut(Cut::Nothing);
+    run(&mut world, 5_000)
+}
+
 /// Schedules that once broke a protocol of this family.
 fn replay_regressions() -> Option<String> {
     regressions().iter().find_map(|regression| {
@@ -161,7 +216,7 @@ fn replay_regressions() -> Option<String> {
 
 /// The detectors that are not seeds; they cost little.
 fn first_detectors() -> Option<String> {
-    halve().or_else(replay_regressions)
+    halve().or_else(forget).or_else(replay_regressions)
 }
 
 /// What came of one bug.
