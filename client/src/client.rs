@@ -70,9 +70,12 @@ impl CallError {
             CallError::Unreachable { .. }
             | CallError::TimedOut { .. }
             | CallError::Malformed { .. } => true,
-            CallError::Refused { code, .. } => {
-                *code == crate::rpc::code::NOT_READY || *code == crate::rpc::code::BUSY
-            }
+            CallError::Refused { code, .. } => [
+                crate::rpc::code::NOT_READY,
+                crate::rpc::code::BUSY,
+                crate::rpc::code::HISTORY_STARTS_LATER,
+            ]
+            .contains(code),
             CallError::BadUrl { .. } => false,
         }
     }

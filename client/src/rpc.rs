@@ -80,6 +80,9 @@ pub mod code {
     pub const NOT_READY: i32 = -32_011;
     /// Too much at a time; come back later.
     pub const BUSY: i32 = -32_012;
+    /// It is not known here, and this node has no blocks from before it fetched its state: another
+    /// one may know.
+    pub const HISTORY_STARTS_LATER: i32 = -32_013;
 }
 
 /// Transactions of one [`method::SUBMIT_MANY`]. With 256 KiB per request there is no room for more.

@@ -278,6 +278,21 @@ fn receipt_at(
 }
 
 /// The newest credit here of a transaction of `source`.
+/// Who fetched its state has not executed what came before, and cannot say that something is not
+/// there.
+fn known_from_the_start(store: &dyn Store) -> Answer<()> {
+    let first = Archive::new(store).first_height().map_err(failed)?;
+    match first {
+        Some(first) if first > Height::ZERO.next() => Err(refused(
+            code::HISTORY_STARTS_LATER,
+            format!(
+                "not known here, where history starts at height {first}: ask another validator"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn credit_at(
     store: &dyn Store,
     source: ShardId,
@@ -544,7 +559,7 @@ impl Backend for Answers {
         self.read(move |store| {
             let at = History::new(store).find(&id).map_err(failed)?;
             let Some((height, _, receipt)) = receipt_at(store, at)? else {
-                return Ok(Stage::Unknown);
+                return known_from_the_start(store).map(|()| Stage::Unknown);
             };
             let transaction = transaction_in(store, &genesis.hash(), height, &id)?;
             let mut destinations: Vec<u16> = transaction
@@ -582,7 +597,7 @@ impl Backend for Answers {
         self.shard()?;
         self.read(move |store| {
             let Some((height, _, receipt)) = credit_at(store, source, &id)? else {
-                return Ok(Credit::Unknown);
+                return known_from_the_start(store).map(|()| Credit::Unknown);
             };
             let Subject::Credit { sequence, .. } = receipt.subject else {
                 return Ok(Credit::Unknown);

@@ -336,6 +336,26 @@ impl<'a> Archive<'a> {
         bytes.map(|bytes| own(&bytes, "a block")).transpose()
     }
 
+    /// The lowest height whose block is here: 1, or that of the seal whose state a member fetched.
+    /// None before the first block.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn first_height(&self) -> Result<Option<Height>, Fatal> {
+        let mut first = None;
+        self.0.scan(
+            Column::Blocks,
+            &height_key(COMMITTED, Height::ZERO),
+            &mut |key, _| {
+                let height = key.strip_prefix(&[COMMITTED]);
+                let height = height.and_then(|height| height.try_into().ok());
+                first = height.map(u64::from_be_bytes).map(Height::new);
+                false
+            },
+        )?;
+        Ok(first)
+    }
+
     /// The proof that the block at a height is final.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::ensure;
-use lockstep_client::Client;
+use lockstep_client::rpc::code::HISTORY_STARTS_LATER;
 use lockstep_client::rpc::{Account, Credit, Stage};
+use lockstep_client::{CallError, Client};
 use lockstep_types::{CommitteeId, ShardId, TransactionId};
 
 use crate::network::{CALL, Network};
@@ -36,6 +37,8 @@ pub(crate) struct Verdict {
     pub(crate) reads: u64,
     /// Acknowledged transfers that some validator does not have.
     pub(crate) lost: BTreeSet<TransactionId>,
+    /// Acknowledged and found at some validator.
+    found: BTreeSet<TransactionId>,
     /// Two things that cannot both be true.
     pub(crate) conflicts: Vec<String>,
 }
@@ -153,6 +156,10 @@ impl History {
                     .block_on(told.ask(network, index, &mut verdict))?;
             }
         }
+        let everywhere = told.acknowledged.keys();
+        let nowhere = everywhere.filter(|id| !verdict.found.contains(id));
+        let nowhere: Vec<TransactionId> = nowhere.copied().collect();
+        verdict.lost.extend(nowhere);
         verdict.credited = network
             .runtime
             .block_on(told.credits(network, &mut verdict))?;
@@ -182,21 +189,25 @@ impl Told {
             if Some(acknowledged.shard) != shard {
                 continue;
             }
-            match client.transaction(id).await? {
-                Stage::Executed(executed)
-                    if executed.height == acknowledged.height && executed.applied => {}
-                Stage::Executed(executed) => verdict.conflicts.push(format!(
+            match stage(&client, id).await? {
+                None => {} // from before it fetched its state
+                Some(Stage::Executed(executed))
+                    if executed.height == acknowledged.height && executed.applied =>
+                {
+                    verdict.found.insert(*id);
+                }
+                Some(Stage::Executed(executed)) => verdict.conflicts.push(format!(
                     "{id} was acknowledged at {}, {} has it at {}, applied: {}",
                     acknowledged.height, place.name, executed.height, executed.applied
                 )),
-                Stage::Unknown | Stage::Pending => {
+                Some(Stage::Unknown | Stage::Pending) => {
                     verdict.lost.insert(*id);
                 }
             }
         }
         for (id, (refused_by, reason)) in &self.refused {
             if Some(*refused_by) == shard
-                && let Stage::Executed(executed) = client.transaction(id).await?
+                && let Some(Stage::Executed(executed)) = stage(&client, id).await?
             {
                 verdict.conflicts.push(format!(
                     "{id} was refused ({reason}), {} executed it at {}",
@@ -230,6 +241,15 @@ impl Told {
             }
         }
         Ok(credited)
+    }
+}
+
+/// How far it has come at one validator. None when the validator cannot know.
+async fn stage(client: &Client, id: &TransactionId) -> anyhow::Result<Option<Stage>> {
+    match client.transaction(id).await {
+        Ok(stage) => Ok(Some(stage)),
+        Err(CallError::Refused { code, .. }) if code == HISTORY_STARTS_LATER => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

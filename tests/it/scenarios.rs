@@ -79,9 +79,9 @@ pub(crate) fn damaged_files_are_refused_or_healed() -> anyhow::Result<()> {
 
 pub(crate) fn wiped_validators_come_back() -> anyhow::Result<()> {
     let mut run = Run::start(SEED)?;
-    for _ in 0..3 {
+    for committee in run.committees() {
         run.sleep(500, 1_500);
-        wipes::one(&mut run)?;
+        wipes::one(&mut run, committee)?;
     }
     run.pass()
 }

@@ -133,7 +133,10 @@ impl Step {
             Step::Slow => lines::slow(run, time),
             Step::Trickle => lines::trickle(run, time),
             Step::Damage => damage::any(run),
-            Step::Wipe => wipes::one(run),
+            Step::Wipe => {
+                let committee = run.any_committee();
+                wipes::one(run, committee)
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use lockstep_types::CommitteeId;
 
 use crate::pulse::now_us;
 use crate::run::Run;
@@ -21,23 +22,20 @@ const MAX_BARRIERS: u64 = 3;
 /// A validator that needs longer than this will not come back.
 const HOPELESS: Duration = Duration::from_secs(30);
 
-/// A random validator of any committee.
-pub(crate) fn one(run: &mut Run) -> anyhow::Result<()> {
-    let index = run.any_validator();
+/// A random validator of a committee.
+pub(crate) fn one(run: &mut Run, committee: CommitteeId) -> anyhow::Result<()> {
+    let members = run.network.members(committee);
+    let index = run.pick(&members);
     run.calm()?;
     run.all_commit_after(now_us())?;
-    let (name, committee) = {
-        let place = &run.network.cluster.places()[index];
-        (place.name.clone(), place.committee)
-    };
-    let members = run.network.members(committee).len();
+    let name = run.network.cluster.places()[index].name.clone();
     let view = run.network.view(committee);
     run.network.cluster.wipe(index)?;
     run.tally.kills += 1;
     let connecting = run
         .network
         .wait_for(index, HOPELESS, "connecting", |status| {
-            usize::from(status.connected) == members
+            usize::from(status.connected) == members.len()
         })?;
     let from = run.pulse.record(committee);
     let started = std::time::Instant::now();
