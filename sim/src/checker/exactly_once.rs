@@ -65,6 +65,11 @@ impl ExactlyOnce {
         self.executed.contains_key(&(shard, id))
     }
 
+    /// The height at which a transaction was executed.
+    pub fn executed_at(&self, shard: ShardId, id: TransactionId) -> Option<Height> {
+        self.executed.get(&(shard, id)).map(|(height, _)| *height)
+    }
+
     /// Credits from other shards.
     pub fn credited(&self) -> usize {
         self.credited.len()
