@@ -11,8 +11,8 @@ use lockstep_types::TransactionId;
 use serde::de::DeserializeOwned;
 
 use crate::rpc::{
-    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_ANSWER_BYTES, Misdeed, Proof, Record,
-    ShardSupply, Stage, Status, Submitted, method,
+    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_ANSWER_BYTES, Misdeed, PeerConduct,
+    Proof, Record, ShardSupply, Stage, Status, Submitted, method,
 };
 
 /// How long a call may take when nothing else is asked for.
@@ -267,6 +267,14 @@ impl Client {
     /// See [`CallError`].
     pub async fn barriers(&self, from: u64) -> Result<Vec<BarrierPhases>, CallError> {
         self.call(method::BARRIERS, one(&from)).await
+    }
+
+    /// How the other validators behave towards the node.
+    ///
+    /// # Errors
+    /// No answer in time, or a refusal.
+    pub async fn peers(&self) -> Result<Vec<PeerConduct>, CallError> {
+        self.call(method::PEERS, ArrayParams::new()).await
     }
 
     /// Members that were seen to contradict themselves.

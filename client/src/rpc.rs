@@ -47,6 +47,9 @@ pub mod method {
     /// `[]` → a list of [`Misdeed`](super::Misdeed): members of this validator's committee that
     /// contradicted themselves, also before its last start. A few of each member and kind.
     pub const EVIDENCE: &str = "lockstep_evidence";
+    /// `[]` → a list of [`PeerConduct`](super::PeerConduct): every other validator, and how it
+    /// behaves towards this one.
+    pub const PEERS: &str = "lockstep_peers";
     /// Starts a subscription to [`BlockSummary`](super::BlockSummary).
     pub const SUBSCRIBE_BLOCKS: &str = "lockstep_subscribeBlocks";
     /// The notifications of that subscription.
@@ -55,7 +58,7 @@ pub mod method {
     pub const UNSUBSCRIBE_BLOCKS: &str = "lockstep_unsubscribeBlocks";
 
     /// All methods that are called and answered once.
-    pub const CALLS: [&str; 13] = [
+    pub const CALLS: [&str; 14] = [
         INFO,
         STATUS,
         SUBMIT,
@@ -69,6 +72,7 @@ pub mod method {
         SUPPLY,
         BARRIERS,
         EVIDENCE,
+        PEERS,
     ];
 }
 
@@ -223,6 +227,28 @@ pub struct Misdeed {
     /// Both statements with their signatures, hexadecimal SCALE; empty when there is only one or
     /// they are too large to keep.
     pub statements: String,
+}
+
+/// How another validator behaves towards the one that answers, since that one's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerConduct {
+    /// Of which committee.
+    #[serde(with = "committee")]
+    pub committee: CommitteeId,
+    /// Its position there.
+    pub member: u8,
+    /// Its name in genesis.
+    pub validator: String,
+    /// Is there a connection to it now?
+    pub connected: bool,
+    /// Points for wrong messages, which wear off; 0 for whoever behaves.
+    pub score: u32,
+    /// Messages of it that were malformed or badly signed.
+    pub rejected: u64,
+    /// Messages of it that were right and of no use: late, early, repeated.
+    pub refused: u64,
+    /// Messages of it that were dropped unread, because it had too many points.
+    pub unread: u64,
 }
 
 /// What became of a submitted transaction. The id is given in every case in which the bytes are a

@@ -1,13 +1,13 @@
 //! The RPC's answers, from the executed state, the store, and the blackboard of the replica.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_client::FinalReceipt;
 use lockstep_client::rpc::{
     Account, Admission, AssetSupply, Balance, BarrierPhases, BlockSummary, Credit, Executed, Info,
-    Misdeed, Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage, Status,
-    Submitted, code,
+    Misdeed, PeerConduct, Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage,
+    Status, Submitted, code,
 };
 use lockstep_genesis::{Address, Genesis};
 use lockstep_ledger::{
@@ -23,6 +23,7 @@ use parity_scale_codec::Encode;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use crate::clock::Clock;
+use crate::conduct::Conduct;
 use crate::evidence::EvidenceBook;
 use crate::execution::Execution;
 use crate::exit::StopSwitch;
@@ -53,6 +54,7 @@ pub(crate) struct Answers {
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) network: NetworkHandle,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) conduct: Arc<Conduct>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) switch: StopSwitch,
     pub(crate) room: Arc<Semaphore>,
@@ -681,6 +683,29 @@ impl Backend for Answers {
 
     fn barriers(&self, from: WindowNumber) -> Vec<BarrierPhases> {
         self.shared.barriers.from(from)
+    }
+
+    fn peers(&self) -> Vec<PeerConduct> {
+        let connected = self.network.connected();
+        let now = Instant::now();
+        let sheets = self.conduct.sheets().into_iter();
+        sheets
+            .map(|(peer, sheet)| PeerConduct {
+                committee: peer.committee,
+                member: u8::try_from(peer.member.get()).expect("at most 64 members"),
+                validator: self.genesis.validators(peer.committee)[peer.member.get()]
+                    .name
+                    .clone(),
+                connected: self
+                    .seats
+                    .id(&peer)
+                    .is_some_and(|id| connected.contains(id)),
+                score: sheet.score(now),
+                rejected: sheet.rejected,
+                refused: sheet.refused,
+                unread: sheet.unread,
+            })
+            .collect()
     }
 
     fn evidence(&self) -> Vec<Misdeed> {

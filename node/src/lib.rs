@@ -10,6 +10,7 @@ mod barriers;
 pub mod cli;
 mod clock;
 pub mod cluster;
+mod conduct;
 pub mod config;
 mod disk;
 mod evidence;

@@ -16,6 +16,7 @@ use lockstep_shard::{
 use lockstep_types::{CommitteeId, Time};
 
 use crate::clock::Clock;
+use crate::conduct::Conduct;
 use crate::evidence::Casebook;
 use crate::execution::Execution;
 use crate::exit::{Stop, StopSwitch};
@@ -93,6 +94,7 @@ pub(crate) struct Replica {
     pub(crate) clock: Arc<Clock>,
     pub(crate) evidence: Casebook,
     pub(crate) space: Arc<Space>,
+    pub(crate) conduct: Arc<Conduct>,
     pub(crate) switch: StopSwitch,
 }
 
@@ -183,6 +185,7 @@ impl Replica {
         }
         for (from, reason) in ready.refused.drain(..) {
             self.shared.metrics.refused.inc();
+            self.conduct.refused(&from);
             tracing::debug!(member = %from.member, committee = %from.committee, reason, "refused");
         }
         let wake_at = ready.wake_at;

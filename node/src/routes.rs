@@ -48,8 +48,15 @@ impl Seats {
         self.peers.get(id).copied()
     }
 
-    fn id(&self, seat: &Peer) -> Option<&PeerId> {
+    /// The connection a seat has.
+    pub(crate) fn id(&self, seat: &Peer) -> Option<&PeerId> {
         self.ids.get(seat)
+    }
+
+    /// Everybody but us.
+    pub(crate) fn others(&self) -> impl Iterator<Item = Peer> {
+        let me = self.me;
+        self.ids.keys().copied().filter(move |seat| *seat != me)
     }
 
     /// The other members of our committee.

@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::answers::{Answers, client_room};
 use crate::clock::Clock;
+use crate::conduct::Conduct;
 use crate::config::NodeConfig;
 use crate::disk::{Disk, Opening, Wrap};
 use crate::evidence::Casebook;
@@ -37,7 +38,7 @@ use crate::identity::Identity;
 use crate::inbox::{Inbox, Room, Urgency};
 use crate::metrics::Metrics;
 use crate::network::{
-    Class, EventSink, Network, NetworkConfig, NetworkEvent, NetworkHandle, Verdict, keypair,
+    Class, EventSink, Network, NetworkConfig, NetworkEvent, NetworkHandle, PeerId, Verdict, keypair,
 };
 use crate::replica::{Replica, start_member, stop_for};
 use crate::routes::{Seats, Sender, class, topic};
@@ -140,6 +141,7 @@ impl Validator {
         let inbox = Arc::new(Inbox::default());
         let clock = Arc::new(Clock::default());
         let seats = Arc::new(Seats::of(genesis, seat));
+        let conduct = Arc::new(Conduct::of(seats.others()));
         let verifier = Arc::new(Verifier::new(Arc::clone(&host.engine)));
         let setup = Setup {
             genesis: Arc::clone(genesis),
@@ -160,6 +162,7 @@ impl Validator {
             verifier: Arc::clone(&verifier),
             context: Arc::new(VerifyContext::new(Arc::clone(genesis), committee)),
             seats: Arc::clone(&seats),
+            conduct: Arc::clone(&conduct),
             inbox: Arc::clone(&inbox),
             horizon: Arc::clone(&horizon),
             network: Arc::default(),
@@ -228,6 +231,7 @@ impl Validator {
             verifier,
             network: network.clone(),
             seats: Arc::clone(&seats),
+            conduct: Arc::clone(&conduct),
             clock: Arc::clone(&clock),
             switch: switch.clone(),
             room: client_room(),
@@ -260,6 +264,7 @@ impl Validator {
                 book: evidence,
             },
             space,
+            conduct,
             switch: switch.clone(),
         };
         threads.push(switch.spawn(format!("main-{name}"), move || replica.run())?);
@@ -377,6 +382,7 @@ struct Intake {
     verifier: Arc<Verifier>,
     context: Arc<VerifyContext>,
     seats: Arc<Seats>,
+    conduct: Arc<Conduct>,
     inbox: Arc<Inbox>,
     horizon: Arc<Mutex<lockstep_consensus::Horizon>>,
     /// Set once the network has started; what comes before is dropped and repeated by its sender.
@@ -414,7 +420,7 @@ impl Intake {
                 bytes,
                 slot,
             } => {
-                let Some(from) = self.seats.seat(&from) else {
+                let Some(from) = self.speaker(&from, class) else {
                     return;
                 };
                 let intake = self.clone();
@@ -433,7 +439,10 @@ impl Intake {
                 slot,
                 ..
             } => {
-                let Some(from) = self.seats.seat(&from) else {
+                let Some(from) = self.speaker(&from, Class::Data) else {
+                    if let Some(network) = self.network.get() {
+                        network.judge(receipt, Verdict::Ignore);
+                    }
                     return;
                 };
                 let intake = self.clone();
@@ -455,6 +464,14 @@ impl Intake {
                 });
             }
         }
+    }
+
+    /// Who sent a message, if it is listened to.
+    fn speaker(&self, id: &PeerId, class: Class) -> Option<Peer> {
+        let from = self.seats.seat(id)?;
+        self.conduct
+            .may_speak(&from, class, Instant::now())
+            .then_some(from)
     }
 
     /// Reads and checks a message. `stream` is the class of the stream it came by; gossip carries
@@ -494,7 +511,7 @@ impl Intake {
         }
         let message = message
             .and_then(|message| self.verifier.check(message, &self.context))
-            .map_err(|rejection| self.rejected(from, &rejection))?;
+            .map_err(|rejection| self.rejected(from, stream.unwrap_or(Class::Data), &rejection))?;
         if let Some(tap) = &self.tap
             && let Err(error) = tap.keep(&message)
         {
@@ -508,7 +525,7 @@ impl Intake {
         Ok(message)
     }
 
-    fn rejected(&self, from: Peer, rejection: &Rejection) -> Blame {
+    fn rejected(&self, from: Peer, class: Class, rejection: &Rejection) -> Blame {
         let blame = rejection.blame();
         let Peer { committee, member } = from;
         if blame == Blame::Nobody {
@@ -517,6 +534,7 @@ impl Intake {
             if let Some(metrics) = self.metrics.get() {
                 metrics.rejected.inc();
             }
+            self.conduct.rejected(&from, class, Instant::now());
             tracing::warn!(%committee, %member, %rejection, "message rejected");
         }
         blame

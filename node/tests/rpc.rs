@@ -119,6 +119,109 @@ fn large_bodies_and_large_batches_are_refused() {
 }
 
 #[test]
+fn deep_parameters_are_refused_and_nothing_is_sent_back() {
+    let (_runtime, server) = start();
+    for depth in [33, 100_000] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"echo","params":{deep}}}"#);
+        let answer = exchange(&server, &post("127.0.0.1", &call));
+        assert!(answer.contains("deeper than 32"), "{answer}");
+        let answer = exchange(&server, &post("127.0.0.1", &format!("[{call}]")));
+        assert!(answer.contains("deeper than 32"), "{answer}");
+    }
+    let strange = r#"{"jsonrpc":"2.0","id":1,"method":"<script>","params":["<script>"]}"#;
+    let answer = exchange(&server, &post("127.0.0.1", strange));
+    assert!(answer.contains("not found"), "{answer}");
+    assert!(!answer.contains("script"), "{answer}");
+    let answer = exchange(&server, "GET /<script> HTTP/1.1\r\nHost: <script>\r\n\r\n");
+    assert!(!answer.contains("script"), "{answer}");
+}
+
+#[test]
+fn a_page_of_somebody_else_is_refused() {
+    let (_runtime, server) = start();
+    let request = upgrade().replace("\r\n\r\n", "\r\nOrigin: https://evil.example\r\n\r\n");
+    let answer = exchange(&server, &request);
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+fn upgrade() -> String {
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_owned()
+}
+
+fn web_socket(server: &Server) -> TcpStream {
+    let mut stream = connect(server);
+    stream.write_all(upgrade().as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    stream
+}
+
+/// A text message, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let mut bytes = vec![0x81, 0x80 | 127];
+    bytes.extend((text.len() as u64).to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
+#[test]
+fn a_web_socket_keeps_the_place_it_came_by() {
+    let (_runtime, server) = start();
+    let held: Vec<TcpStream> = (0..MAX_LOCAL_CONNECTIONS)
+        .map(|_| web_socket(&server))
+        .collect();
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    // Also after the time a client without a request has.
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert_eq!(exchange(&server, get), "");
+    drop(held);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(exchange(&server, get).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_client_that_asks_without_reading_is_not_heard_and_then_cut_off() {
+    let (_runtime, server) = start();
+    let mut stream = web_socket(&server);
+    stream
+        .set_write_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let text = "x".repeat(200 << 10);
+    let call = frame(&format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"echo","params":["{text}"]}}"#
+    ));
+    // Far more than sockets hold on both sides.
+    let stopped = (0..1_000).position(|_| stream.write_all(&call).is_err());
+    assert!(
+        stopped.is_some(),
+        "200 MiB of answers are kept for a client that does not read"
+    );
+    std::thread::sleep(Duration::from_secs(10));
+    // What had been sent by then is there, and then the end.
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    let mut again = web_socket(&server);
+    again.write_all(&frame(&call_of("hello"))).unwrap();
+    let mut answer = [0; 64];
+    let length = again.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..length]).contains("hello"));
+}
+
+fn call_of(text: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"echo","params":["{text}"]}}"#)
+}
+
+#[test]
 fn slow_clients_are_cut_off() {
     let (_runtime, server) = start();
     let started = Instant::now();
@@ -150,6 +253,9 @@ fn one_address_cannot_take_all_connections() {
         "",
         "one too many is closed without an answer"
     );
+    // Those that have said nothing for a second give their places to who comes then.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(exchange(&server, get).starts_with("HTTP/1.1 200"));
     drop(held);
     std::thread::sleep(Duration::from_millis(300));
     assert!(exchange(&server, get).starts_with("HTTP/1.1 200"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstep_client::Client;
-use lockstep_client::rpc::{ReplicaStatus, Status, committee_name};
+use lockstep_client::rpc::{PeerConduct, ReplicaStatus, Status, committee_name};
 use serde_json::{Value, json};
 
 use super::connect::NetworkOptions;
@@ -30,12 +30,7 @@ impl StatusCommand {
 
     async fn execute(&self) -> Result<Done, Failure> {
         let nodes = self.network.nodes()?;
-        let answers = nodes
-            .iter()
-            .map(async |(_, url)| match Client::new(&[url], DEADLINE) {
-                Ok(client) => client.status().await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            });
+        let answers = nodes.iter().map(async |(_, url)| ask(url).await);
         let mut statuses = Vec::new();
         for answer in answers {
             statuses.push(answer.await);
@@ -49,7 +44,20 @@ impl StatusCommand {
     }
 }
 
-fn show(nodes: &[(String, String)], statuses: &[Result<Status, String>]) -> Done {
+/// A validator's status, and the peers it has something against.
+type Answer = (Status, Vec<PeerConduct>);
+
+async fn ask(url: &str) -> Result<Answer, String> {
+    let ask = async {
+        let client = Client::new(&[url], DEADLINE)?;
+        Ok::<_, lockstep_client::CallError>((client.status().await?, client.peers().await?))
+    };
+    let (status, mut peers) = ask.await.map_err(|error| error.to_string())?;
+    peers.retain(|peer| peer.rejected > 0);
+    Ok((status, peers))
+}
+
+fn show(nodes: &[(String, String)], statuses: &[Result<Answer, String>]) -> Done {
     let header = [
         "VALIDATOR",
         "COMMITTEE",
@@ -68,14 +76,17 @@ fn show(nodes: &[(String, String)], statuses: &[Result<Status, String>]) -> Done
     let mut trouble = 0;
     for ((name, url), status) in nodes.iter().zip(statuses) {
         match status {
-            Ok(status) => {
-                rows.extend(status.replicas.iter().map(|replica| row(name, replica)));
+            Ok((status, offenders)) => {
+                let replicas = status.replicas.iter();
+                rows.extend(replicas.map(|replica| row(name, replica, offenders)));
                 trouble += status
                     .replicas
                     .iter()
                     .filter(|r| r.blocked.is_some())
                     .count();
-                values.push(json!({ "validator": name, "url": url, "status": status }));
+                values.push(json!({
+                    "validator": name, "url": url, "status": status, "offenders": offenders,
+                }));
             }
             Err(error) => {
                 let mut row = vec![name.clone()];
@@ -101,15 +112,27 @@ fn show(nodes: &[(String, String)], statuses: &[Result<Status, String>]) -> Done
 }
 
 /// `runs`, or why not; and whether somebody was seen to misbehave.
-fn state(replica: &ReplicaStatus) -> String {
-    let state = replica.blocked.as_deref().unwrap_or("runs");
-    match replica.evidence {
-        0 => state.to_owned(),
-        cases => format!("{state}; {cases} cases of evidence (lockstep_evidence)"),
+fn state(replica: &ReplicaStatus, offenders: &[PeerConduct]) -> String {
+    let mut state = replica.blocked.as_deref().unwrap_or("runs").to_owned();
+    if replica.evidence > 0 {
+        let cases = replica.evidence;
+        state.push_str(&format!("; {cases} cases of evidence (lockstep_evidence)"));
     }
+    for peer in offenders {
+        let PeerConduct {
+            validator,
+            rejected,
+            score,
+            ..
+        } = peer;
+        state.push_str(&format!(
+            "; {validator} sent {rejected} wrong messages, score {score} (lockstep_peers)"
+        ));
+    }
+    state
 }
 
-fn row(name: &str, replica: &ReplicaStatus) -> Vec<String> {
+fn row(name: &str, replica: &ReplicaStatus, offenders: &[PeerConduct]) -> Vec<String> {
     vec![
         name.to_owned(),
         committee_name(replica.committee),
@@ -121,6 +144,6 @@ fn row(name: &str, replica: &ReplicaStatus) -> Vec<String> {
         replica.record.to_string(),
         replica.pool.to_string(),
         replica.connected.to_string(),
-        state(replica),
+        state(replica, offenders),
     ]
 }

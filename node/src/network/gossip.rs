@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::gossipsub::{
-    self, Behaviour, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, MessageId,
-    ValidationMode, WhitelistSubscriptionFilter,
+    self, Behaviour, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter, MessageAcceptance,
+    MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
 };
 
 /// Far below a block's time, so that a peer that joins a topic is in its mesh at once.
@@ -19,6 +19,8 @@ const FIRST_HEARTBEAT: Duration = Duration::from_millis(50);
 /// Messages waiting for one peer; past it gossip to that peer is dropped (it fetches what it
 /// misses).
 const QUEUE_MESSAGES: usize = 256;
+/// Bytes of a control message, and of them what a peer announces and asks for at a time.
+const MAX_CONTROL_BYTES: usize = 16 << 10;
 /// How long a message's name is remembered.
 const DUPLICATE_CACHE: Duration = Duration::from_secs(30);
 /// Gossiped messages of one peer that may wait for the verifier.
@@ -27,7 +29,10 @@ pub(super) const INBOUND_SLOTS: usize = 64;
 const FRAME_BYTES: usize = 1_024;
 
 /// The gossip behaviour with a list of allowed topics.
-pub(super) type Gossip = Behaviour<gossipsub::IdentityTransform, WhitelistSubscriptionFilter>;
+pub(super) type Gossip = Behaviour<
+    gossipsub::IdentityTransform,
+    MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>,
+>;
 
 /// Names a gossiped message towards the network.
 #[derive(Clone, Debug)]
@@ -78,6 +83,7 @@ pub(super) fn behaviour(
         .connection_handler_queue_len(QUEUE_MESSAGES)
         .max_publish_messages(QUEUE_MESSAGES)
         .max_control_messages_sent(QUEUE_MESSAGES)
+        .max_control_message_size(MAX_CONTROL_BYTES)
         .publish_queue_duration(Duration::from_secs(2))
         .forward_queue_duration(Duration::from_secs(1))
         .build()
@@ -90,7 +96,12 @@ pub(super) fn behaviour(
     let mut gossip = Gossip::new_with_subscription_filter(
         MessageAuthenticity::Anonymous,
         config,
-        WhitelistSubscriptionFilter(allowed),
+        MaxCountSubscriptionFilter {
+            max_subscribed_topics: allowed.len(),
+            // Joining and leaving each, in one message.
+            max_subscriptions_per_request: 2 * allowed.len(),
+            filter: WhitelistSubscriptionFilter(allowed),
+        },
     )
     .map_err(str::to_owned)?;
     for topic in topics {

@@ -31,7 +31,8 @@ use super::{Class, EventSink, NetworkConfig, NetworkEvent, PeerAddress, Slot, Tr
 const FIRST_REDIAL: Duration = Duration::from_millis(50);
 const MAX_REDIAL: Duration = Duration::from_millis(500);
 /// Streams on a connection: three of ours, three of the peer's, gossip's two, and some that are
-/// being negotiated.
+/// being negotiated. Each starts with a window of 256 KiB, which grows with what we read from it.
+/// The sum of a connection's windows has yamux's own bound of 1 GiB; libp2p lets nobody set it.
 const MAX_STREAMS: usize = 64;
 /// Connections whose handshake is not finished.
 const MAX_PENDING_INCOMING: u32 = 64;

@@ -4,6 +4,10 @@
 //! The RPC holds no keys and never blocks the replica: reads go to the executed state, submissions
 //! to the pool's own queue.
 
+mod calls;
+mod guests;
+mod line;
+mod names;
 mod server;
 
 use std::future::Future;
@@ -16,15 +20,15 @@ use jsonrpsee::core::{
 };
 use jsonrpsee::types::{ErrorObjectOwned, Params};
 use lockstep_client::rpc::{
-    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_SUBMITTED, Misdeed, Proof, Record,
-    ShardSupply, Stage, Status, Submitted, method,
+    Account, BarrierPhases, BlockSummary, Credit, Info, MAX_SUBMITTED, Misdeed, PeerConduct, Proof,
+    Record, ShardSupply, Stage, Status, Submitted, method,
 };
 use lockstep_types::{AccountId, ShardId, TransactionId, WindowNumber};
+use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
-pub use server::{
-    MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_LOCAL_CONNECTIONS, Pages, Server,
-};
+pub use guests::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_LOCAL_CONNECTIONS};
+pub use server::{Pages, Server};
 
 /// Code of an answer to parameters that make no sense.
 const INVALID_PARAMS: i32 = jsonrpsee::types::error::INVALID_PARAMS_CODE;
@@ -89,6 +93,8 @@ pub trait Backend: Send + Sync + 'static {
     fn barriers(&self, from: WindowNumber) -> Vec<BarrierPhases>;
     /// Members seen to contradict themselves.
     fn evidence(&self) -> Vec<Misdeed>;
+    /// How the other validators behave.
+    fn peers(&self) -> Vec<PeerConduct>;
     /// Executed blocks, as they come.
     fn blocks(&self) -> broadcast::Receiver<Arc<BlockSummary>>;
 }
@@ -97,10 +103,22 @@ fn bad_params(problem: impl Into<String>) -> ErrorObjectOwned {
     ErrorObjectOwned::owned(INVALID_PARAMS, problem, None::<()>)
 }
 
+/// Reads parameters. What came is not repeated to whoever sent it: an answer is ours, word by word.
+fn parse<T: DeserializeOwned>(params: &Params<'_>) -> RpcResult<T> {
+    params
+        .parse()
+        .map_err(|_| bad_params("this method takes other parameters, in number or kind"))
+}
+
+fn one<T: DeserializeOwned>(params: &Params<'_>) -> RpcResult<T> {
+    parse::<(T,)>(params).map(|(one,)| one)
+}
+
 fn transaction_id(text: &str) -> RpcResult<TransactionId> {
     text.parse().map_err(|_| {
         bad_params(format!(
-            "{text:?} is not a transaction id: 64 hexadecimal digits"
+            "{} characters are not a transaction id: 64 hexadecimal digits",
+            text.chars().count()
         ))
     })
 }
@@ -111,7 +129,7 @@ fn bytes(text: &str) -> RpcResult<Vec<u8>> {
 }
 
 fn source_and_id(params: &Params<'_>) -> RpcResult<(ShardId, TransactionId)> {
-    let (source, id): (u16, String) = params.parse()?;
+    let (source, id): (u16, String) = parse(params)?;
     Ok((ShardId::new(source), transaction_id(&id)?))
 }
 
@@ -126,13 +144,13 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
         RpcResult::Ok(backend.status())
     })?;
     module.register_async_method(method::SUBMIT, |params, backend, _| async move {
-        let text: String = params.one()?;
+        let text: String = one(&params)?;
         let mut answers = backend.submit(vec![bytes(&text)?]).await?;
         let answer = answers.pop().expect("one answer for one transaction");
         RpcResult::Ok(answer)
     })?;
     module.register_async_method(method::SUBMIT_MANY, |params, backend, _| async move {
-        let texts: Vec<String> = params.one()?;
+        let texts: Vec<String> = one(&params)?;
         if texts.len() > MAX_SUBMITTED {
             let problem = format!("{} transactions where {MAX_SUBMITTED} fit", texts.len());
             return Err(bad_params(problem));
@@ -142,12 +160,12 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
         RpcResult::Ok(backend.submit(all).await?)
     })?;
     module.register_async_method(method::ACCOUNT, |params, backend, _| async move {
-        let address: String = params.one()?;
+        let address: String = one(&params)?;
         let account = backend.parse_address(&address).map_err(bad_params)?;
         RpcResult::Ok(backend.account(account).await?)
     })?;
     module.register_async_method(method::TRANSACTION, |params, backend, _| async move {
-        let id: String = params.one()?;
+        let id: String = one(&params)?;
         RpcResult::Ok(backend.transaction(transaction_id(&id)?).await?)
     })?;
     module.register_async_method(method::CREDIT, |params, backend, _| async move {
@@ -155,7 +173,7 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
         RpcResult::Ok(backend.credit(source, id).await?)
     })?;
     module.register_async_method(method::RECEIPT, |params, backend, _| async move {
-        let id: String = params.one()?;
+        let id: String = one(&params)?;
         RpcResult::Ok(backend.receipt(transaction_id(&id)?).await?)
     })?;
     module.register_async_method(method::CREDIT_RECEIPT, |params, backend, _| async move {
@@ -163,18 +181,21 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
         RpcResult::Ok(backend.credit_receipt(source, id).await?)
     })?;
     module.register_async_method(method::RECORD, |params, backend, _| async move {
-        let number: u64 = params.one()?;
+        let number: u64 = one(&params)?;
         RpcResult::Ok(backend.record(WindowNumber::new(number)).await?)
     })?;
     module.register_async_method(method::SUPPLY, |_, backend, _| async move {
         RpcResult::Ok(backend.supply().await?)
     })?;
     module.register_method(method::BARRIERS, |params, backend, _| {
-        let from: u64 = params.one()?;
+        let from: u64 = one(&params)?;
         RpcResult::Ok(backend.barriers(WindowNumber::new(from)))
     })?;
     module.register_method(method::EVIDENCE, |_, backend, _| {
         RpcResult::Ok(backend.evidence())
+    })?;
+    module.register_method(method::PEERS, |_, backend, _| {
+        RpcResult::Ok(backend.peers())
     })?;
     module.register_subscription(
         method::SUBSCRIBE_BLOCKS,

@@ -5,18 +5,18 @@
 //! headers, slow bodies, many connections from one address and web pages that reach for a local
 //! node through a name of theirs are all answered before the RPC sees them.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonrpsee::Methods;
+use jsonrpsee::core::middleware::RpcServiceBuilder;
 use jsonrpsee::server::{
     BatchRequestConfig, HttpBody, HttpRequest, HttpResponse, PingConfig, ServerConfig,
     ServerHandle, stop_channel,
@@ -25,18 +25,17 @@ use lockstep_client::rpc::{MAX_ANSWER_BYTES, MAX_REQUEST_BYTES};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
-/// Connections at a time. A wallet holds one; a load generator a few per node.
-pub const MAX_CONNECTIONS: usize = 256;
-/// Connections from one remote address.
-pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
-/// Connections from this machine itself, where many programs share one address.
-pub const MAX_LOCAL_CONNECTIONS: usize = 128;
+use super::calls::{Allowance, Calls};
+use super::guests::{Guests, MAX_CONNECTIONS, Seat};
+use super::line::Line;
+use super::names;
+
 /// Calls in one JSON-RPC batch.
 const MAX_BATCH: u32 = 10;
 /// Subscriptions of one connection.
 const MAX_SUBSCRIPTIONS: u32 = 16;
 /// Notifications that may wait for one connection.
-const MAX_WAITING_NOTIFICATIONS: u32 = 256;
+const MAX_WAITING_NOTIFICATIONS: u32 = 32;
 /// The request line and headers must have come after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The body must have come after this.
@@ -104,16 +103,29 @@ impl Server {
                         continue;
                     }
                 };
-                let Some(seat) = Guests::admit(&guests, from.ip()) else {
+                let Some(seat) = Guests::admit(&guests, from.ip(), Instant::now()) else {
                     tracing::debug!(%from, "too many connections");
                     continue;
                 };
-                let rpc = builder.clone().build(methods.clone(), stop.clone());
-                let pages = Arc::clone(&pages);
+                let allowance = Arc::new(Allowance::default());
+                let asked = Arc::clone(&allowance);
+                let door = RpcServiceBuilder::new()
+                    .layer_fn(move |service| Calls::new(service, Arc::clone(&asked)));
+                let rpc = builder.clone().set_rpc_middleware(door);
+                let guest = Guest {
+                    rpc: rpc.build(methods.clone(), stop.clone()),
+                    pages: Arc::clone(&pages),
+                    seat: Arc::new(seat),
+                    allowance,
+                    listen: listen.ip(),
+                };
                 let stop = stop.clone();
                 tokio::spawn(async move {
-                    serve(stream, rpc, pages, stop).await;
-                    drop(seat);
+                    tokio::select! {
+                        () = guest.seat.lost() => {}
+                        () = guest.serve(stream) => {}
+                        () = stop.shutdown() => {}
+                    }
                 });
             }
         });
@@ -132,100 +144,141 @@ impl Server {
     }
 }
 
-async fn serve<S>(
-    stream: TcpStream,
+/// A connection and what answers it.
+struct Guest<S> {
     rpc: S,
     pages: Arc<dyn Pages>,
-    stop: jsonrpsee::server::StopHandle,
-) where
+    seat: Arc<Seat>,
+    allowance: Arc<Allowance>,
+    /// Where the server listens.
+    listen: IpAddr,
+}
+
+impl<S> Guest<S>
+where
     S: Service<HttpRequest, Response = HttpResponse, Error = jsonrpsee::core::BoxError>
         + Clone
         + Send
         + 'static,
     S::Future: Send,
 {
-    // Answers are small and somebody waits for each.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let rpc = rpc.clone();
-        let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(answer(request, rpc, pages.as_ref()).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::select! {
+    async fn serve(&self, stream: TcpStream) {
+        // Answers are small and somebody waits for each.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let service = hyper::service::service_fn(|request| async {
+            Ok::<_, Infallible>(self.answer(request).await)
+        });
         // An error is the client's: bad HTTP, too slow, gone.
-        _ = connection => {}
-        () = stop.shutdown() => {}
+        let _ = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(
+                TokioIo::new(Line::new(
+                    stream,
+                    Arc::clone(&self.allowance),
+                    Arc::clone(&self.seat),
+                )),
+                service,
+            )
+            .with_upgrades()
+            .await;
+    }
+
+    async fn answer(&self, request: hyper::Request<Incoming>) -> HttpResponse {
+        if !names::are_ours(request.headers(), self.listen) {
+            let text = "this Host or Origin is not one of this node's: use its IP address\n";
+            return plain(StatusCode::FORBIDDEN, "text/plain", text.to_owned());
+        }
+        let upgrade = request.headers().contains_key(UPGRADE);
+        match (request.method(), request.uri().path()) {
+            (&Method::POST, "/") => {}
+            (&Method::GET, "/") if upgrade => {}
+            (&Method::GET, path) => {
+                self.seat.heard();
+                return self.page(path);
+            }
+            _ => return not_here(),
+        }
+        let request = if upgrade {
+            self.allowance.upgrade();
+            request.map(HttpBody::new)
+        } else {
+            match whole(request).await {
+                Ok(request) => request,
+                Err((status, text)) => return plain(status, "text/plain", text),
+            }
+        };
+        self.seat.heard();
+        match self.rpc.clone().call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(error, "a call could not be answered");
+                let text = "the call could not be answered\n".to_owned();
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text)
+            }
+        }
+    }
+
+    fn page(&self, path: &str) -> HttpResponse {
+        let json = |(good, body): (bool, String)| {
+            let status = if good {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            plain(status, "application/json", body)
+        };
+        match path {
+            "/metrics" => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                plain(StatusCode::OK, kind, self.pages.metrics())
+            }
+            "/healthz" => json(self.pages.health()),
+            "/readyz" => json(self.pages.readiness()),
+            "/" => plain(StatusCode::OK, "text/plain; charset=utf-8", front_page()),
+            _ => not_here(),
+        }
     }
 }
 
-async fn answer<S>(request: hyper::Request<Incoming>, mut rpc: S, pages: &dyn Pages) -> HttpResponse
-where
-    S: Service<HttpRequest, Response = HttpResponse, Error = jsonrpsee::core::BoxError>,
-{
-    if !is_local_name(request.headers().get(HOST)) {
-        let text = "this Host is not one of this node's: use its IP address\n";
-        return plain(StatusCode::FORBIDDEN, "text/plain", text.to_owned());
-    }
-    let page = |(good, body): (bool, String)| {
-        let status = if good {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        plain(status, "application/json", body)
+/// Waits for the whole body, for so long and for so much.
+async fn whole(request: hyper::Request<Incoming>) -> Result<HttpRequest, (StatusCode, String)> {
+    let refuse = |status, text: String| Err((status, text));
+    let too_large = || {
+        let text = format!("a request has at most {MAX_REQUEST_BYTES} bytes\n");
+        refuse(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
-    let upgrade = request.headers().contains_key(UPGRADE);
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            return plain(StatusCode::OK, kind, pages.metrics());
-        }
-        (&Method::GET, "/healthz") => return page(pages.health()),
-        (&Method::GET, "/readyz") => return page(pages.readiness()),
-        (&Method::GET, "/") if !upgrade => {
-            return plain(StatusCode::OK, "text/plain; charset=utf-8", front_page());
-        }
-        (&Method::POST, "/") | (&Method::GET, "/") => {}
-        _ => {
-            let text = "not here; see /\n".to_owned();
-            return plain(StatusCode::NOT_FOUND, "text/plain", text);
-        }
+    let (head, body) = request.into_parts();
+    if body.size_hint().lower() > u64::from(MAX_REQUEST_BYTES) {
+        return too_large();
     }
-    let request = if upgrade {
-        request.map(HttpBody::new)
-    } else {
-        let (head, body) = request.into_parts();
-        let limited = Limited::new(body, MAX_REQUEST_BYTES as usize);
-        match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
-            Ok(Ok(body)) => {
-                hyper::Request::from_parts(head, HttpBody::from(body.to_bytes().to_vec()))
-            }
-            Ok(Err(error)) => {
-                let text = format!("{error}; at most {MAX_REQUEST_BYTES} bytes\n");
-                return plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", text);
-            }
-            Err(_) => {
-                let text = "the request did not come in time\n".to_owned();
-                return plain(StatusCode::REQUEST_TIMEOUT, "text/plain", text);
-            }
-        }
-    };
-    match rpc.call(request).await {
-        Ok(response) => response,
-        Err(error) => plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "text/plain",
-            format!("{error}\n"),
+    let limited = Limited::new(body, MAX_REQUEST_BYTES as usize);
+    match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(body)) => Ok(hyper::Request::from_parts(
+            head,
+            HttpBody::new(Full::new(body.to_bytes())),
+        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => too_large(),
+        Ok(Err(_)) => refuse(
+            StatusCode::BAD_REQUEST,
+            "the request broke off\n".to_owned(),
+        ),
+        Err(_) => refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request did not come in time\n".to_owned(),
         ),
     }
+}
+
+fn not_here() -> HttpResponse {
+    plain(
+        StatusCode::NOT_FOUND,
+        "text/plain",
+        "not here; see /\n".to_owned(),
+    )
 }
 
 fn plain(status: StatusCode, kind: &'static str, text: String) -> HttpResponse {
@@ -252,116 +305,4 @@ fn front_page() -> String {
     text.push_str(lockstep_client::rpc::method::SUBSCRIBE_BLOCKS);
     text.push('\n');
     text
-}
-
-/// A page on the web can make a browser send requests to this machine under a name of its own
-/// (DNS rebinding). An IP address or `localhost` cannot be such a name.
-fn is_local_name(host: Option<&HeaderValue>) -> bool {
-    let Some(host) = host.and_then(|host| host.to_str().ok()) else {
-        return false;
-    };
-    if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
-        return true;
-    }
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    };
-    name == "localhost" || (name.starts_with('[') && name.ends_with(']'))
-}
-
-/// Who is connected, by address.
-#[derive(Default)]
-struct Guests(Mutex<BTreeMap<IpAddr, usize>>);
-
-impl Guests {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, usize>> {
-        self.0.lock().expect("no holder of this lock panics")
-    }
-
-    fn admit(guests: &Arc<Guests>, address: IpAddr) -> Option<Seat> {
-        let limit = if address.is_loopback() {
-            MAX_LOCAL_CONNECTIONS
-        } else {
-            MAX_CONNECTIONS_PER_ADDRESS
-        };
-        let mut counts = guests.lock();
-        if counts.values().sum::<usize>() >= MAX_CONNECTIONS {
-            return None;
-        }
-        let count = counts.entry(address).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Seat {
-            guests: Arc::clone(guests),
-            address,
-        })
-    }
-}
-
-struct Seat {
-    guests: Arc<Guests>,
-    address: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut counts = self.guests.lock();
-        let count = counts
-            .get_mut(&self.address)
-            .expect("counted when admitted");
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&self.address);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_nobody_else_can_own() {
-        for good in [
-            "127.0.0.1:7700",
-            "localhost",
-            "localhost:1",
-            "[::1]:7700",
-            "10.0.0.7",
-        ] {
-            assert!(
-                is_local_name(Some(&HeaderValue::from_static(good))),
-                "{good}"
-            );
-        }
-        for bad in [
-            "evil.example",
-            "evil.example:7700",
-            "",
-            "localhost.evil.example",
-        ] {
-            assert!(
-                !is_local_name(Some(&HeaderValue::from_static(bad))),
-                "{bad}"
-            );
-        }
-        assert!(!is_local_name(None));
-    }
-
-    #[test]
-    fn an_address_has_a_bounded_number_of_connections() {
-        let guests = Arc::new(Guests::default());
-        let address: IpAddr = "10.0.0.1".parse().unwrap();
-        let seats: Vec<_> = (0..MAX_CONNECTIONS_PER_ADDRESS)
-            .map(|_| Guests::admit(&guests, address).unwrap())
-            .collect();
-        assert!(Guests::admit(&guests, address).is_none());
-        assert!(Guests::admit(&guests, "10.0.0.2".parse().unwrap()).is_some());
-        drop(seats);
-        assert!(guests.lock().is_empty());
-        assert!(Guests::admit(&guests, address).is_some());
-    }
 }
