@@ -5,6 +5,7 @@
 //! the words. `... --test it -- soak` mixes all faults for as long as it is told; see [`soak`].
 
 mod history;
+mod hostile;
 mod load;
 mod mesh;
 mod network;
@@ -28,7 +29,7 @@ use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 9] = [
+const TESTS: [(&str, Test); 10] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -61,6 +62,10 @@ const TESTS: [(&str, Test); 9] = [
     (
         "wiped_validators_come_back",
         scenarios::wiped_validators_come_back,
+    ),
+    (
+        "rpc_floods_and_garbage_are_survived",
+        hostile::rpc_floods_and_garbage_are_survived,
     ),
 ];
 

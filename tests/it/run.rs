@@ -171,7 +171,9 @@ impl Run {
     /// The most memory any running validator has ever used, in KiB.
     fn peak_resident_kib(&self) -> u64 {
         let all = (0..self.validators()).filter_map(|index| self.network.cluster.process_id(index));
-        all.filter_map(resident_kib).max().unwrap_or(0)
+        all.filter_map(|process| memory_kib(process, "VmHWM:"))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Stops the load, lets everybody catch up, and judges all that was said.
@@ -227,8 +229,9 @@ impl Run {
     }
 }
 
-fn resident_kib(process: u32) -> Option<u64> {
+/// One line of what the system says about the memory of a process, in KiB.
+pub(crate) fn memory_kib(process: u32, line: &str) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+    let found = text.lines().find_map(|found| found.strip_prefix(line))?;
+    found.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
