@@ -12,8 +12,8 @@ use anyhow::bail;
 use lockstep_client::Client;
 use lockstep_client::rpc::{ReplicaStatus, Status};
 use lockstep_genesis::{Amount, DevelopmentSpec, Genesis, Limits};
-use lockstep_node::cluster::{Cluster, ClusterSpec};
-use lockstep_types::{CommitteeId, ShardId, Time};
+use lockstep_node::cluster::{Cluster, ClusterSpec, Place};
+use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time};
 
 use crate::manifest::now_micros;
 use crate::processes::{cpu_seconds, thread_seconds};
@@ -178,14 +178,35 @@ impl Testbed {
         fs::read_to_string(self.logs.join(format!("{name}.log"))).unwrap_or_default()
     }
 
+    /// Kills the member of this number in every committee for good, as SIGKILL does. From then on
+    /// it is not among those that are asked anything.
+    pub(crate) fn kill(&mut self, member: MemberIndex) {
+        for index in 0..self.cluster.places().len() {
+            if self.cluster.places()[index].member == member {
+                self.cluster.kill(index);
+            }
+        }
+    }
+
+    /// Whoever was not killed.
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        let places = self.cluster.places().iter().enumerate();
+        places
+            .filter(|(index, _)| self.cluster.process_id(*index).is_some())
+            .map(|(_, place)| place)
+    }
+
     /// What the network is.
     pub fn genesis(&self) -> &Genesis {
         self.cluster.genesis()
     }
 
-    /// The RPC addresses of a committee's members, in member order.
+    /// The RPC addresses of a committee's members, in member order, without those killed.
     pub fn urls(&self, committee: CommitteeId) -> Vec<String> {
-        self.cluster.urls(committee)
+        self.places()
+            .filter(|place| place.committee == committee)
+            .map(Place::url)
+            .collect()
     }
 
     /// The shards.
@@ -193,10 +214,11 @@ impl Testbed {
         (0..self.genesis().shard_count()).map(ShardId::new)
     }
 
-    /// How each replica is doing, with its validator's name; an unreachable one has none.
+    /// How each replica is doing, with its validator's name; an unreachable one has none. Without
+    /// those killed.
     pub async fn statuses(&self) -> Vec<(String, CommitteeId, Option<ReplicaStatus>)> {
         let mut all = Vec::new();
-        for place in self.cluster.places() {
+        for place in self.places() {
             let status = status(&place.url()).await;
             let replica = status.and_then(|s| replica_of(&s, place.committee).cloned());
             all.push((place.name.clone(), place.committee, replica));

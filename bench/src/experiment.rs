@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use lockstep_client::{Blocks, Client};
 use lockstep_genesis::Genesis;
-use lockstep_types::CommitteeId;
+use lockstep_types::{CommitteeId, MemberIndex};
 use tokio::sync::watch;
 
 use crate::audit::audit;
@@ -59,6 +59,26 @@ pub(crate) struct Stage {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// On which members of each shard's committee an experiment relies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Members {
+    /// How many have their blocks followed; at least one.
+    pub(crate) observed: usize,
+    /// Who is neither followed nor sent anything.
+    pub(crate) unused: Option<MemberIndex>,
+}
+
+impl Members {
+    /// Of a committee's addresses those that are used.
+    fn used(&self, urls: Vec<String>) -> Vec<String> {
+        let unused = self.unused.map(MemberIndex::get);
+        let urls = urls.into_iter().enumerate();
+        urls.filter(|(member, _)| Some(*member) != unused)
+            .map(|(_, url)| url)
+            .collect()
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
@@ -66,13 +86,13 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    /// Signs, starts, waits until everything is ready, and follows the blocks of the first
-    /// `observed` members of each shard.
+    /// Signs, starts, waits until everything is ready, and follows the blocks of some members of
+    /// each shard.
     pub(crate) async fn open(
         shape: &Shape,
         cross_share: f64,
         transactions_per_account: usize,
-        observed: usize,
+        members: Members,
         directory: &Path,
     ) -> anyhow::Result<Self> {
         let network = shape.network();
@@ -92,8 +112,8 @@ impl Stage {
         let (pace, receiver) = watch::channel(Pace::Rest);
         let mut tasks = Vec::new();
         for shard in cluster.shards() {
-            let urls = cluster.urls(CommitteeId::Shard(shard));
-            for (member, url) in urls.iter().take(observed.max(1)).enumerate() {
+            let urls = members.used(cluster.urls(CommitteeId::Shard(shard)));
+            for (member, url) in urls.iter().take(members.observed.max(1)).enumerate() {
                 let blocks = Blocks::subscribe(url, DEADLINE)
                     .await
                     .with_context(|| format!("cannot follow the blocks of {url}"))?;
@@ -118,14 +138,24 @@ impl Stage {
 
     /// Seals the slowest shard has shown.
     pub(crate) fn seals(&self) -> usize {
+        self.book.open().seals()
+    }
+
+    /// Executed transactions so far.
+    pub(crate) fn committed(&self) -> u64 {
+        self.book.open().totals().0
+    }
+
+    /// How far it is in a part that ends with time and not with a window.
+    pub(crate) fn progress(&self, doing: &'static str) -> Progress {
+        // One guard for both: a second one beside it would wait for the first for ever.
         let book = self.book.open();
-        let of = |chain: &Vec<_>| {
-            chain
-                .iter()
-                .filter(|b: &&crate::measure::ShardBlock| b.seal.is_some())
-                .count()
-        };
-        book.chains().iter().map(of).min().unwrap_or(0)
+        let windows = book.seals();
+        Progress {
+            doing,
+            windows: (windows, windows),
+            committed: book.totals().0,
+        }
     }
 
     /// Waits until `done`, or until `limit` has passed or a validator has ended.
@@ -238,8 +268,12 @@ pub async fn run(
     let most = f64::from(scenario.pace) * planned_time.as_secs_f64() * 2.0;
     let each = (most / f64::from(shape.accounts_per_shard)).ceil() as usize + 4;
     let everybody = usize::from(scenario.validators);
+    let members = Members {
+        observed: everybody,
+        unused: None,
+    };
     let cross = scenario.cross_share(point.shards);
-    let mut stage = Stage::open(&shape, cross, each, everybody, directory).await?;
+    let mut stage = Stage::open(&shape, cross, each, members, directory).await?;
 
     let offered = scenario.offered_factor * f64::from(scenario.pace);
     stage.pace.send_replace(Pace::PerSecond(offered));
@@ -247,11 +281,10 @@ pub async fn run(
     let skip = scenario.warm_up_windows as usize + 1;
     let needed = skip + scenario.windows as usize + 1;
     let tell = |report: &mut dyn FnMut(Progress), stage: &Stage, doing| {
-        let committed = stage.book.open().totals().0;
+        let progress = stage.progress(doing);
         report(Progress {
-            doing,
-            windows: (stage.seals(), needed),
-            committed,
+            windows: (progress.windows.0, needed),
+            ..progress
         });
     };
     stage
@@ -359,7 +392,7 @@ impl Reading {
         Reading {
             cpu: stage.cluster.cpu(),
             host: HostTime::read(),
-            committed: stage.book.open().totals().0,
+            committed: stage.committed(),
             at: Instant::now(),
         }
     }

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod compare;
+pub mod crashed;
 pub mod experiment;
 pub mod load;
 pub mod manifest;

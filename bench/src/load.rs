@@ -199,6 +199,8 @@ pub struct Book {
     waiting: HashMap<TransactionId, Waiting>,
     /// Count latencies of what is planned from now on.
     measuring: bool,
+    /// Planned while latencies counted.
+    planned_measured: u64,
     local: Latencies,
     cross: Latencies,
     generator: Generator,
@@ -226,6 +228,7 @@ impl Book {
             free,
             waiting: HashMap::new(),
             measuring: false,
+            planned_measured: 0,
             local: Latencies::default(),
             cross: Latencies::default(),
             generator: Generator::default(),
@@ -250,6 +253,9 @@ impl Book {
         let free = &mut self.free[usize::from(shard)];
         let taken = count.min(free.len());
         self.generator.planned += count as u64;
+        if self.measuring {
+            self.planned_measured += count as u64;
+        }
         self.generator.held_back += (count - taken) as u64;
         self.generator.sent += taken as u64;
         let mut outgoing = Vec::with_capacity(taken);
@@ -447,6 +453,12 @@ impl Book {
         self.exhausted
     }
 
+    /// Seals the slowest shard has shown.
+    pub fn seals(&self) -> usize {
+        let of = |chain: &Vec<ShardBlock>| chain.iter().filter(|b| b.seal.is_some()).count();
+        self.chains.iter().map(of).min().unwrap_or(0)
+    }
+
     /// The blocks of each shard so far.
     pub fn chains(&self) -> &[Vec<ShardBlock>] {
         &self.chains
@@ -455,6 +467,16 @@ impl Book {
     /// Latencies within a shard and across shards.
     pub fn latencies(&self) -> (&Latencies, &Latencies) {
         (&self.local, &self.cross)
+    }
+
+    /// Latencies of every transfer of a single shard that was planned while they counted. One that
+    /// was not sent, was refused, or has not been executed counts as the longest there is: a load
+    /// that waits for a slow network must not make it look fast.
+    pub fn latencies_of_planned(&self) -> Latencies {
+        let mut all = self.local.clone();
+        let shown = all.count();
+        all.record_endless(self.planned_measured.saturating_sub(shown));
+        all
     }
 
     /// What the generator did so far.
@@ -763,6 +785,34 @@ mod tests {
         );
         let local = book.latencies().0.summary().unwrap();
         assert_eq!((local.count, local.max_ms.round()), (1, 7.0));
+    }
+
+    #[test]
+    fn what_was_planned_and_never_executed_is_the_longest_latency() {
+        let mut book = book(1, 2, 3, 0.0);
+        book.take(0, 1, 1_000);
+        book.measure_latency(true);
+        // Two are due, and one account is free.
+        let sent = book.take(0, 2, 2_000);
+        book.answered(sent[0].id, &busy());
+        let again = book.take(0, 1, 3_000);
+        book.on_block(0, &block(0, 1, &[(again[0].id, true)]), 9_000);
+        book.measure_latency(false);
+        let shown = book.latencies().0.summary().unwrap();
+        assert_eq!((shown.count, shown.max_ms.round()), (1, 6.0));
+        let all = book.latencies_of_planned().summary().unwrap();
+        assert_eq!(all.count, 3, "one executed, one refused, one held back");
+        assert!(all.p50_ms > 500_000.0, "{}", all.p50_ms);
+    }
+
+    #[test]
+    fn when_all_that_was_planned_was_executed_nothing_is_added() {
+        let mut book = book(1, 1, 1, 0.0);
+        book.measure_latency(true);
+        let sent = book.take(0, 1, 2_000);
+        book.on_block(0, &block(0, 1, &[(sent[0].id, true)]), 9_000);
+        let all = book.latencies_of_planned().summary();
+        assert_eq!(all, book.latencies().0.summary());
     }
 
     #[test]

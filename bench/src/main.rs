@@ -1,5 +1,7 @@
 //! The command line: arguments in, result on stdout, everything else on stderr.
 
+mod crashed_command;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +15,8 @@ use lockstep_bench::report::{FailedRun, Sweep, figure};
 use lockstep_bench::saturate::{self, Options, Saturation};
 use lockstep_bench::scenario::{PlannedRun, Scenario};
 use tokio::runtime::Runtime;
+
+use crate::crashed_command::{CrashedArguments, crashed};
 
 /// A run or its audit failed.
 const FAILED: u8 = 1;
@@ -52,6 +56,9 @@ enum Command {
     },
     /// Offer one network more than it can take
     Saturate(SaturateArguments),
+    /// Compare a network without one member of its committees with a whole one; exit code 1 below
+    /// 90 % of the throughput or beyond twice the 99th percentile
+    Crashed(CrashedArguments),
     /// Compare the reports of two sweeps; exit code 10 when a cell is worse beyond the threshold
     Compare {
         /// Directory of the first report
@@ -111,6 +118,7 @@ fn main() -> ExitCode {
         } => run(&sweep, output, json),
         Command::Check { sweep, json } => check(&sweep, json),
         Command::Saturate(arguments) => saturate(&arguments),
+        Command::Crashed(arguments) => crashed(&arguments),
         Command::Compare {
             before,
             after,

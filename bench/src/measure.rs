@@ -368,6 +368,19 @@ impl Latencies {
         self.0.saturating_record(micros.max(1));
     }
 
+    /// Adds `count` that never end: they count as the bound.
+    pub fn record_endless(&mut self, count: u64) {
+        // None of them would still raise the largest.
+        if count > 0 {
+            self.0.saturating_record_n(MAX_LATENCY_US, count);
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Latencies) {
         self.0.add(&other.0).expect("equal bounds");
@@ -620,6 +633,17 @@ impl Run {
     }
 }
 
+/// Reasons not to use a run that lie outside the network: the host and the generator.
+pub fn load_flags(host_share: f64, generator: &Generator) -> Vec<Flag> {
+    let busy = (host_share > MAX_CPU_SHARE).then_some(Flag::HostOversubscribed {
+        cpu_share: host_share,
+    });
+    let late = (generator.late_p99_ms > MAX_LATE_MS).then_some(Flag::GeneratorLate {
+        p99_ms: generator.late_p99_ms,
+    });
+    busy.into_iter().chain(late).collect()
+}
+
 /// All reasons not to use a run.
 pub fn flags(
     accounting: &Accounting,
@@ -629,17 +653,7 @@ pub fn flags(
     cpu: &Cpu,
     audit: &Audit,
 ) -> Vec<Flag> {
-    let mut flags = Vec::new();
-    if cpu.host_share > MAX_CPU_SHARE {
-        flags.push(Flag::HostOversubscribed {
-            cpu_share: cpu.host_share,
-        });
-    }
-    if generator.late_p99_ms > MAX_LATE_MS {
-        flags.push(Flag::GeneratorLate {
-            p99_ms: generator.late_p99_ms,
-        });
-    }
+    let mut flags = load_flags(cpu.host_share, generator);
     if accounting.disagreement() > MAX_DISAGREEMENT {
         flags.push(Flag::EstimatesDisagree {
             timed: accounting.efficiency_timed,

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::audit::audit;
 use crate::cluster::Shape;
-use crate::experiment::{LATENCY_LOAD, Progress, Reading, Stage};
+use crate::experiment::{LATENCY_LOAD, Members, Progress, Reading, Stage};
 use crate::load::Pace;
 use crate::manifest::Manifest;
 use crate::measure::{Audit, Cpu, Generator, LatencySummary};
@@ -128,17 +128,12 @@ pub async fn saturate(
         committed: 0,
     });
     // One observer for each shard: more would take processor time from what is measured.
-    let mut stage = Stage::open(&shape, share, each, 1, directory).await?;
-    let mut tell = |stage: &Stage, doing| {
-        // One after the other: the book is locked for each.
-        let committed = stage.book.open().totals().0;
-        let windows = stage.seals();
-        report(Progress {
-            doing,
-            windows: (windows, windows),
-            committed,
-        });
+    let members = Members {
+        observed: 1,
+        unused: None,
     };
+    let mut stage = Stage::open(&shape, share, each, members, directory).await?;
+    let mut tell = |stage: &Stage, doing| report(stage.progress(doing));
 
     stage.pace.send_replace(Pace::Flood);
     pass(&mut stage, WARM_UP, &mut |stage| tell(stage, "warm-up")).await?;
@@ -150,7 +145,7 @@ pub async fn saturate(
             tell(stage, "flood")
         })
         .await?;
-        let now = stage.book.open().totals().0;
+        let now = stage.committed();
         per_second.push(now - last);
         last = now;
     }
@@ -223,7 +218,7 @@ pub async fn saturate(
 }
 
 /// Lets time pass while looking after the network.
-async fn pass(
+pub(crate) async fn pass(
     stage: &mut Stage,
     time: Duration,
     look: &mut dyn FnMut(&Stage),
