@@ -1,7 +1,7 @@
 //! What consensus asks of whoever gives its blocks a meaning. The replica owns its application and
 //! calls it inside a step; the application does no I/O and reads no clock.
 
-use lockstep_types::{Block, Executed, Height, Time, View};
+use lockstep_types::{Block, BlockId, Executed, Height, Time, View};
 
 /// What a leader puts into a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,4 +66,12 @@ pub trait Application {
 
     /// `block` is committed: in order, without gaps, once. Its siblings are gone.
     fn on_commit(&mut self, block: &Block);
+
+    /// Others of the undecided blocks than those that `is_held` names are forgotten: rivals of
+    /// committed blocks, and what a full tree has dropped.
+    fn retain(&mut self, is_held: &dyn Fn(&BlockId) -> bool);
+
+    /// Is there so much to be done with committed blocks that there is no room for more? Until that
+    /// has changed a replica fetches none, and proposals wait.
+    fn is_full(&self) -> bool;
 }

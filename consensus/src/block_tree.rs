@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockstep_types::{
-    BlockId, CommitProof, Committee, Hasher, Height, LinkedBlock, QuorumCertificate,
+    BlockId, CommitProof, Committee, Gauge, Hasher, Height, LinkedBlock, QuorumCertificate,
 };
 
 use crate::{CommittedBlock, Refusal, SkipTable};
@@ -385,6 +385,12 @@ impl BlockTree {
 
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// How full it is. The newest committed block is not among the undecided ones.
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        gauge.note("undecided blocks", self.nodes.len() - 1, MAX_TREE_BLOCKS);
+        gauge.note("blocks retained", self.retained.len(), RETAINED_BLOCKS);
     }
 }
 

@@ -11,7 +11,9 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_types::{BlockId, Hasher, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time};
+use lockstep_types::{
+    BlockId, Gauge, Hasher, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time,
+};
 
 use crate::block_tree::Served;
 use crate::ready::{LogRequest, Ready, To};
@@ -73,6 +75,11 @@ impl Fetch {
         hasher.value(&(outstanding, next, *turn as u64, hint, missed))
     }
 
+    /// How full it is.
+    pub(crate) fn measure(&self, members: usize, gauge: &mut dyn Gauge) {
+        gauge.note("peers served", self.served.len(), members);
+    }
+
     fn idle(&mut self) {
         self.outstanding = None;
         self.next = None;
@@ -115,6 +122,10 @@ impl<A: Application> Replica<A> {
 
     /// Asks for what is missing, unless an answer is still awaited.
     pub(crate) fn fetch_missing(&mut self, now: Time, out: &mut Ready) {
+        if self.application.is_full() {
+            self.fetch.wake_at = None; // room comes with a step
+            return;
+        }
         let Some(wanted) = self.missing() else {
             self.fetch.idle();
             return;

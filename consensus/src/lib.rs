@@ -48,7 +48,7 @@ pub use message::{
 pub use pacemaker::TimerConfig;
 pub use ready::{CommittedBlock, Held, LogRequest, Outbound, Parts, Ready, To};
 pub use record::{LogEnd, SafetyRecord};
-pub use replica::{Config, Recovered, Replica, root_link};
+pub use replica::{Config, MAX_UNSYNCED, Recovered, Replica, root_link};
 pub use skip_table::{FIRST_SKIPPED_TURNS, MAX_SKIPPED_TURNS, SkipTable};
 pub use tally::{MAX_VIEWS_AHEAD, MAX_VOTES_PER_AUTHOR};
 pub use testimony::{Challenge, Testimony};

@@ -68,8 +68,12 @@ impl<A: Application> Replica<A> {
     ) -> Result<bool, Refusal> {
         let id = link.block.id();
         let high = self.high_qc().block;
+        let before = self.tree.len();
         if !self.tree.insert(link.clone(), logged, &high)? {
             return Ok(false);
+        }
+        if self.tree.len() <= before {
+            self.application.retain(&|id| self.tree.contains(id));
         }
         self.application.on_block(&link.block);
         self.on_qc(now, &link.justify, out);
@@ -118,6 +122,7 @@ impl<A: Application> Replica<A> {
             }
             out.committed.push(block);
         }
+        self.application.retain(&|id| self.tree.contains(id));
         if lockstep_types::planted!(ReverseAncestors) {
             out.committed.reverse();
         }

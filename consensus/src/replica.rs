@@ -9,22 +9,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockstep_types::{
-    Block, BlockId, CommitProof, Committee, Domain, Durable, EpochContext, Height, LinkedBlock,
-    LogPosition, MemberIndex, QuorumCertificate, Signer, Time, Timeout, TimeoutCertificate, View,
-    Vote,
+    Block, BlockId, CommitProof, Committee, Domain, Durable, EpochContext, Gauge, Height,
+    LinkedBlock, LogPosition, MemberIndex, QuorumCertificate, Signer, Time, Timeout,
+    TimeoutCertificate, View, Vote,
 };
 
 use crate::arrival::Asking;
-use crate::block_tree::BlockTree;
+use crate::block_tree::{BlockTree, RETAINED_BLOCKS};
 use crate::fetch::Fetch;
 use crate::pacemaker::Pacemaker;
 use crate::ready::{Held, Outbound, Ready, To};
 use crate::safety::Safety;
 use crate::tally::{MAX_VIEWS_AHEAD, Tally};
+use crate::voting::{MAX_MISFITS, MAX_PROPOSAL_VIEWS};
 use crate::{
     Application, Arrival, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
     SafetyRecord, SkipTable, TimerConfig,
 };
+
+/// Own statements on their way to the disk. A host lets a replica run at most a thousand steps ahead
+/// of its disk, and a step rarely signs anything.
+pub const MAX_UNSYNCED: usize = 4_096;
 
 /// What a replica is.
 #[derive(Clone, Debug)]
@@ -429,14 +434,21 @@ impl<A: Application> Replica<A> {
         self.tree.get(id).map(|link| &link.block)
     }
 
-    /// Undecided blocks held, and the newest committed one.
-    pub fn blocks_held(&self) -> usize {
-        self.tree.len()
-    }
-
-    /// Votes kept, of all members together.
-    pub fn votes_held(&self) -> usize {
-        self.tally.votes_held()
+    /// How full everything is that grows with what others say.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        let members = self.context.committee.size();
+        self.tally.measure(members, gauge);
+        self.tree.measure(gauge);
+        self.fetch.measure(members, gauge);
+        let proposals = self.proposals.values().map(BTreeMap::len).sum();
+        gauge.note("proposals", proposals, MAX_PROPOSAL_VIEWS * members);
+        gauge.note("misfits", self.misfits.len(), MAX_MISFITS);
+        gauge.note("proposals turned down", self.turned_down.len(), members);
+        gauge.note("commit proofs", self.proofs.len(), RETAINED_BLOCKS);
+        gauge.note("peers helped", self.helped.len(), members);
+        gauge.note("peers answered", self.testified.len(), members);
+        let unsynced = self.unsynced.len();
+        gauge.note("own statements under way", unsynced, MAX_UNSYNCED);
     }
 
     /// What messages to this replica are checked against.

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_types::{
-    BlockId, Committee, Hasher, MemberIndex, QuorumCertificate, Signers, Timeout,
+    BlockId, Committee, Gauge, Hasher, MemberIndex, QuorumCertificate, Signers, Timeout,
     TimeoutCertificate, View, Vote,
 };
 
@@ -151,9 +151,11 @@ impl Tally {
         hasher.value(&(votes as u64, timeouts.len() as u64))
     }
 
-    /// Votes kept.
-    pub(crate) fn votes_held(&self) -> usize {
-        self.votes.values().map(BTreeMap::len).sum()
+    /// How full it is.
+    pub(crate) fn measure(&self, members: usize, gauge: &mut dyn Gauge) {
+        let votes = self.votes.values().map(BTreeMap::len).sum();
+        gauge.note("votes", votes, members * MAX_VOTES_PER_AUTHOR);
+        gauge.note("timeouts", self.timeouts.len(), members);
     }
 
     /// How many members have given up on `view`.

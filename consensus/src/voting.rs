@@ -21,7 +21,7 @@ pub const MAX_CLOCK_LEAD: Duration = Duration::from_secs(1);
 pub const MAX_PROPOSAL_VIEWS: usize = 16;
 
 /// Blocks remembered that do not fit where they were proposed, so that they are not tried again.
-const MAX_MISFITS: usize = 64;
+pub(crate) const MAX_MISFITS: usize = 64;
 
 impl<A: Application> Replica<A> {
     /// A proposal came.
@@ -107,6 +107,9 @@ impl<A: Application> Replica<A> {
 
     /// Puts proposed blocks into the tree whose parents have come. True if any went in.
     pub(crate) fn insert_proposed(&mut self, now: Time, out: &mut Ready) -> bool {
+        if self.application.is_full() {
+            return false;
+        }
         let ready: Vec<Arc<Proposal>> = self
             .proposals
             .values()

@@ -9,8 +9,8 @@ use lockstep_consensus::{
     Message, Proposal, Refusal, TimerConfig,
 };
 use lockstep_types::{
-    Block, Executed, Header, Height, MemberIndex, QuorumCertificate, Rejection, Signers, Time,
-    TimeoutCertificate, View,
+    Block, Executed, Header, Height, MemberIndex, Occupancy, QuorumCertificate, Rejection, Signers,
+    Time, TimeoutCertificate, View,
 };
 
 use crate::common::{POISON, Sent, WITHHELD, World, member};
@@ -859,6 +859,23 @@ fn r28_a_replica_far_behind_catches_up_by_ranges() {
 }
 
 #[test]
+fn r32_a_replica_with_too_much_to_execute_takes_no_more_in_until_it_has_room() {
+    let mut world = World::new(4);
+    world.application(3).full = true;
+    for number in 0..10 {
+        world.submit(number);
+        world.run_ms(300);
+    }
+    assert!(world.commits[0].len() >= 10, "three of four go on");
+    assert_eq!(world.commits[3].len(), 0);
+    assert!(world.votes(3).is_empty());
+    world.application(3).full = false;
+    world.submit_to(3, 10);
+    world.run_ms(3_000);
+    assert!(world.commits[3].len() >= 10);
+}
+
+#[test]
 fn r28_who_does_not_answer_is_passed_over() {
     let mut world = World::new(4);
     world.drop_when(|sent| sent.to == 3);
@@ -1127,8 +1144,14 @@ fn r32_undecided_blocks_are_bounded() {
             world.tell(0, proposer, proposal_after(&world, &block, &root_qc, tc));
         }
     }
-    assert!(world.replica(0).blocks_held() <= MAX_TREE_BLOCKS + 1);
-    assert!(world.replica(0).blocks_held() > 1);
+    let mut sizes: Vec<Occupancy> = Vec::new();
+    world.replica(0).measure(&mut sizes);
+    assert!(sizes.iter().all(Occupancy::is_within), "{sizes:?}");
+    let blocks = sizes.iter().find(|size| size.of == "undecided blocks");
+    assert!(blocks.unwrap().held > 0);
+    assert!(blocks.unwrap().limit <= MAX_TREE_BLOCKS);
+    let known = world.replica(0).application().blocks_held();
+    assert!(known <= MAX_TREE_BLOCKS + 1, "{known}");
 }
 
 #[test]

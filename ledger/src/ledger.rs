@@ -5,16 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_types::{
-    AccountId, AssetId, EffectsDigest, GenesisHash, Height, MerkleRoot, ShardId, WindowNumber,
+    AccountId, AssetId, EffectsDigest, Gauge, GenesisHash, Height, MerkleRoot, ShardId,
+    WindowNumber,
 };
 
 use crate::account::{Account, Holding};
 use crate::accounts::Accounts;
 use crate::bundle::{Bundle, BundleProof, MAX_BUNDLE_ENTRIES};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, MAX_CERTIFIED_ROOTS};
 use crate::merkle::Trie;
 use crate::outbox::{Outbox, SealedOutbox};
-use crate::seal::{Committed, Unfinished};
+use crate::seal::{Committed, MAX_UNRECORDED_SEALS, Unfinished};
 use crate::{Broken, LedgerError, Supply};
 
 /// Most of one asset that genesis may allocate over all shards. What has ever been sent or received
@@ -120,6 +121,20 @@ impl Ledger {
     pub(crate) fn rebuild_trie(&mut self) {
         let accounts = self.accounts.iter();
         self.trie = Trie::default().updated(accounts.map(|(id, h)| (id, h.account.clone())));
+    }
+
+    /// How full everything is that grows with what others say. The recorded seal stays beside those
+    /// that no record names.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        let (outboxes, states) = (self.sealed_outboxes.len(), self.committed.len());
+        gauge.note("sealed outboxes", outboxes, 1 + MAX_UNRECORDED_SEALS);
+        gauge.note("readable states", states, 1 + MAX_UNRECORDED_SEALS);
+        let cap = usize::try_from(self.config.pair_cap).unwrap_or(usize::MAX);
+        let entries = self.peers.values().map(|peer| peer.outbox.held()).max();
+        gauge.note("entries to one shard", entries.unwrap_or(0), cap);
+        let roots = self.peers.values().map(|peer| peer.inbox.certified.len());
+        let roots = roots.max().unwrap_or(0);
+        gauge.note("roots of one source", roots, MAX_CERTIFIED_ROOTS);
     }
 
     /// What it was made with.

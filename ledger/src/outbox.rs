@@ -69,6 +69,11 @@ impl Outbox {
         }
     }
 
+    /// Entries that are not acknowledged.
+    pub(crate) fn held(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Entries ever sent.
     pub(crate) fn count(&self) -> u64 {
         self.log.count()

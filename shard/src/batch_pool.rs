@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lockstep_types::{BatchDigest, MemberIndex, WindowNumber};
+use lockstep_types::{BatchDigest, Gauge, MemberIndex, WindowNumber};
 
 use crate::Batch;
 
@@ -119,6 +119,17 @@ impl BatchPool {
             }
             None
         })
+    }
+
+    /// How full it is, when committed blocks may list `most_listed` that execution has not reached.
+    pub(crate) fn measure(&self, most_listed: usize, gauge: &mut dyn Gauge) {
+        let of_one = self.waiting.values().map(BTreeMap::len).max();
+        let most = MAX_BODIES + MAX_WAITING_PER_AUTHOR;
+        gauge.note("batches of one author", of_one.unwrap_or(0), most);
+        let unexecuted = self.unexecuted.len();
+        gauge.note("batches to be executed", unexecuted, most_listed);
+        let bodies = self.bodies.len();
+        gauge.note("batch bodies", bodies, 2 * MAX_BODIES + unexecuted);
     }
 
     /// Would one more batch of this author be kept that no block asks for?

@@ -8,11 +8,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_consensus::{Application, Check, Content, Turn};
+use lockstep_consensus::{Application, Check, Content, MAX_TREE_BLOCKS, Turn};
 use lockstep_genesis::Genesis;
 use lockstep_types::{
-    Block, BlockId, CommitteeId, Digest, EffectsDigest, Executed, Height, RecordHash, ShardId,
-    Time, WindowNumber, codec,
+    Block, BlockId, CommitteeId, Digest, EffectsDigest, Executed, Gauge, Height, RecordHash,
+    ShardId, Time, WindowNumber, codec,
 };
 use parity_scale_codec::{Decode, Encode};
 
@@ -191,6 +191,17 @@ impl BeaconChain {
     /// The place of a block.
     pub fn place(&self, block: &BlockId) -> Option<&Arc<BeaconPlace>> {
         self.nodes.get(block).map(|node| &node.place)
+    }
+
+    /// How full everything is that grows with what others say.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        gauge.note("blocks", self.nodes.len(), MAX_TREE_BLOCKS + 1);
+        gauge.note("effects digests", self.executed.len(), DIGESTS_KEPT);
+        let most = usize::try_from(MAX_WINDOWS_AHEAD).map_or(usize::MAX, |ahead| ahead + 1);
+        gauge.note("windows heard of", self.first_heard.len(), most);
+        for tally in self.tallies.values() {
+            tally.measure(gauge);
+        }
     }
 
     /// Adds a checked checkpoint signature. Returns the certificate that it completes.
@@ -518,5 +529,14 @@ impl Application for BeaconChain {
             }
         }
         self.first_heard = self.first_heard.split_off(&place.number.next());
+    }
+
+    fn retain(&mut self, is_held: &dyn Fn(&BlockId) -> bool) {
+        self.nodes.retain(|id, _| is_held(id));
+    }
+
+    /// A beacon executes within the step that commits.
+    fn is_full(&self) -> bool {
+        false
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lockstep_consensus::{self as consensus, CommittedBlock, Replica};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, LogPosition, MemberIndex, Time, Verified};
+use lockstep_types::{CommitteeId, Gauge, LogPosition, MemberIndex, Time, Verified};
 
 use crate::beacon_chain::{BeaconChain, BeaconPlace};
 use crate::log::{self, write_anchor, write_block, write_committed, write_record};
@@ -255,7 +255,8 @@ impl BeaconMember {
         self.replica.horizon()
     }
 
-    pub(crate) fn votes_held(&self) -> usize {
-        self.replica.votes_held()
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        self.replica.measure(gauge);
+        self.replica.application().measure(gauge);
     }
 }

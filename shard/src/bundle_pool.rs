@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use lockstep_ledger::{Bundle, BundleError, MAX_CERTIFIED_ROOTS};
-use lockstep_types::{Digest, MerkleRoot, ShardId, WindowNumber};
+use lockstep_types::{Digest, Gauge, MerkleRoot, ShardId, WindowNumber};
 
 use crate::CertifiedRecord;
 
@@ -19,6 +19,12 @@ pub const MAX_PROVEN_PER_SOURCE: usize = 64;
 /// Records that may be held ahead of the chain. A replica that is further behind fetches them as
 /// it goes.
 pub const MAX_RECORDS_AHEAD: u64 = 64;
+
+/// Records held: those ahead, and those whose roots may still be credited.
+const MAX_RECORDS: usize = MAX_RECORDS_AHEAD as usize + MAX_CERTIFIED_ROOTS + 1;
+
+/// Certified roots of one source: those that the ledger keeps, and as many that are not applied yet.
+const MAX_ROOTS: usize = 2 * MAX_CERTIFIED_ROOTS;
 
 #[derive(Clone, Copy, Debug)]
 struct Certified {
@@ -58,6 +64,20 @@ impl BundlePool {
         }
     }
 
+    /// How full it is, when blocks list at most so many bundles.
+    pub(crate) fn measure(&self, most_listed: usize, gauge: &mut dyn Gauge) {
+        let sources = self.certified.len();
+        let roots = self.certified.values().map(BTreeMap::len).max();
+        let of_one = self.proven.values().map(BTreeMap::len).max();
+        gauge.note("records", self.records.len(), MAX_RECORDS);
+        gauge.note("certified roots", roots.unwrap_or(0), MAX_ROOTS);
+        gauge.note("unproven bundles", self.unproven.len(), MAX_UNPROVEN);
+        let proven = of_one.unwrap_or(0);
+        gauge.note("bundles of one source", proven, MAX_PROVEN_PER_SOURCE);
+        let most = sources * MAX_PROVEN_PER_SOURCE + most_listed;
+        gauge.note("bundles", self.by_digest.len(), most);
+    }
+
     /// A held record.
     pub fn record(&self, number: WindowNumber) -> Option<&Arc<CertifiedRecord>> {
         self.records.get(&number)
@@ -74,7 +94,7 @@ impl BundlePool {
             };
             let roots = self.certified.entry(outbox.source).or_default();
             roots.entry(outbox.window).or_insert(certified);
-            if roots.len() > 2 * MAX_CERTIFIED_ROOTS {
+            if roots.len() > MAX_ROOTS {
                 roots.pop_first();
             }
         }

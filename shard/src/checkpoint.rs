@@ -10,8 +10,8 @@ use std::sync::Arc;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Seal;
 use lockstep_types::{
-    BlockId, Claims, CommitteeId, Digest, Domain, Epoch, Kind, MemberIndex, Rejection, ShardId,
-    Signature, Signer, Signers, Time, Verifiable, View, WindowNumber, hash, quorum_claims,
+    BlockId, Claims, CommitteeId, Digest, Domain, Epoch, Gauge, Kind, MemberIndex, Rejection,
+    ShardId, Signature, Signer, Signers, Time, Verifiable, View, WindowNumber, hash, quorum_claims,
 };
 use parity_scale_codec::{Decode, Encode};
 
@@ -223,6 +223,13 @@ impl CheckpointTally {
         while self.certified.len() > MAX_WINDOWS_GATHERED {
             self.certified.pop_first();
         }
+    }
+
+    /// How full it is. Of the windows that one vote opens the oldest goes with the next vote.
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        let (gathered, certified) = (self.windows.len(), self.certified.len());
+        gauge.note("windows gathered", gathered, MAX_WINDOWS_GATHERED);
+        gauge.note("windows certified", certified, MAX_WINDOWS_GATHERED);
     }
 
     /// The newest certified checkpoint with a window in `(after, upto]`.

@@ -9,7 +9,7 @@ use lockstep_ledger::{
     BlockInput, Bundle, Ledger, LedgerConfig, LedgerError, ReceiptStep, Store, TrieDone, TrieJob,
     Write,
 };
-use lockstep_types::{CommitteeId, ShardId};
+use lockstep_types::{CommitteeId, Gauge, ShardId};
 
 use crate::log::{
     write_anchor, write_block, write_bundle, write_checkpoint, write_committed, write_record,
@@ -90,6 +90,12 @@ impl Executor {
             pushed: BTreeMap::new(),
             past: Past::load(store)?,
         })
+    }
+
+    /// How full everything is that grows with what others say.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        self.ledger.measure(gauge);
+        self.past.measure(gauge);
     }
 
     /// The ledger, for reading.

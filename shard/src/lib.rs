@@ -61,7 +61,7 @@ pub use observer::{Contradiction, Observer, Subject};
 pub use payload::{BatchRef, BundleRef, Payload, RecordRef};
 pub use ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status};
 pub use record::{BarrierRecord, CertifiedRecord, ShardEntry};
-pub use shard_chain::{Place, ShardChain, Wanted};
+pub use shard_chain::{MAX_UNEXECUTED, Place, ShardChain, Wanted};
 pub use shard_member::ShardMember;
 pub use snapshot::{
     MAX_MANIFEST_BYTES, MAX_OLD_SNAPSHOTS, MAX_STEPS, Manifest, Part, PartBody, PartName, Shelf,

@@ -41,7 +41,7 @@ const BASE: &[u8] = b"B";
 
 /// Checkpoints kept. A shard seals at most depth windows (at most two) beyond the last record, and
 /// each of their checkpoints may still have to be sent again.
-const CHECKPOINTS_KEPT: u64 = 4;
+pub(crate) const CHECKPOINTS_KEPT: u64 = 4;
 
 /// Records read back at a start: those whose certified roots bundles may still be proven against.
 const RECORDS_READ: u64 = 2 * lockstep_ledger::MAX_CERTIFIED_ROOTS as u64;

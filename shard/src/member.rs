@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_consensus::{Arrival, Horizon, SafetyRecord, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, MemberIndex, ShardId, Signer, Time};
+use lockstep_types::{CommitteeId, Gauge, MemberIndex, ShardId, Signer, Time};
 
 use crate::beacon_member::BeaconMember;
 use crate::ready::{Fatal, Input, Ready, Status};
@@ -105,12 +105,12 @@ impl Member {
         }
     }
 
-    /// Votes kept of all members together.
-    pub fn votes_held(&self) -> usize {
+    /// How full everything is that grows with what others say. Cheap: counts, never walks.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
         match self {
-            Member::Shard(member) => member.votes_held(),
-            Member::Syncing(_) => 0,
-            Member::Beacon(member) => member.votes_held(),
+            Member::Shard(member) => member.measure(gauge),
+            Member::Syncing(member) => member.measure(gauge),
+            Member::Beacon(member) => member.measure(gauge),
         }
     }
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockstep_ledger::{Refusal, Transaction};
-use lockstep_types::{GenesisHash, Time, TransactionId, Verified, WindowNumber};
+use lockstep_types::{Gauge, GenesisHash, Time, TransactionId, Verified, WindowNumber};
 
 /// Transactions one validator takes in before it says busy: about 25 MB.
 pub const MAX_TRANSACTIONS: usize = 131_072;
@@ -29,6 +29,9 @@ struct Flying {
     transaction: Verified<Transaction>,
     since: Time,
     retry: Duration,
+    /// Its place in `later`, of which it has one at most: anybody may list it in many batches, and
+    /// each of them is passed over.
+    later: Option<Time>,
 }
 
 /// Transactions on their way into blocks.
@@ -80,7 +83,7 @@ impl Mempool {
         if self.flying.contains_key(&id) {
             return Ok(id);
         }
-        if self.flying.len() >= MAX_TRANSACTIONS {
+        if self.flying.len().max(self.waiting.len()) >= MAX_TRANSACTIONS {
             return Err(Busy::Full);
         }
         self.flying.insert(
@@ -89,6 +92,7 @@ impl Mempool {
                 transaction,
                 since: now,
                 retry: FIRST_RETRY,
+                later: None,
             },
         );
         self.wait(now, id);
@@ -100,6 +104,15 @@ impl Mempool {
             self.waiting.push_back(id);
         }
         self.waiting_since.get_or_insert(now);
+    }
+
+    /// How full it is. What was executed or has expired before its turn keeps its place in the queue.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        gauge.note("transactions", self.flying.len(), MAX_TRANSACTIONS);
+        let later = self.later.len();
+        gauge.note("transactions for later", later, MAX_TRANSACTIONS);
+        let queued = self.waiting.len();
+        gauge.note("transactions queued", queued, 2 * MAX_TRANSACTIONS);
     }
 
     /// How many wait to be packed.
@@ -125,6 +138,9 @@ impl Mempool {
             && due <= now
         {
             self.later.pop_first();
+            if let Some(flying) = self.flying.get_mut(&id) {
+                flying.later = None;
+            }
             self.wait(due, id);
         }
     }
@@ -133,8 +149,13 @@ impl Mempool {
     pub fn on_clock_set_back(&mut self, now: Time) {
         self.waiting_since = self.waiting_since.map(|since| since.min(now));
         let latest = now.after(LAST_RETRY);
-        let later = core::mem::take(&mut self.later).into_iter();
-        self.later = later.map(|(due, id)| (due.min(latest), id)).collect();
+        for (due, id) in core::mem::take(&mut self.later) {
+            let due = due.min(latest);
+            self.later.insert((due, id));
+            if let Some(flying) = self.flying.get_mut(&id) {
+                flying.later = Some(due);
+            }
+        }
     }
 
     /// The transactions for a batch, when it is full or its oldest has waited long enough.
@@ -185,10 +206,15 @@ impl Mempool {
     /// A block has executed these.
     pub fn on_executed(&mut self, ids: impl IntoIterator<Item = TransactionId>) {
         for id in ids {
-            self.flying.remove(&id);
+            self.forget(id);
         }
-        let flying = &self.flying;
-        self.later.retain(|(_, id)| flying.contains_key(id));
+    }
+
+    fn forget(&mut self, id: TransactionId) {
+        let flying = self.flying.remove(&id);
+        if let Some(due) = flying.and_then(|flying| flying.later) {
+            self.later.remove(&(due, id));
+        }
     }
 
     /// A block has passed over these. One that only came too early gets another chance.
@@ -198,19 +224,27 @@ impl Mempool {
                 continue;
             };
             let early = matches!(refusal, Refusal::NonceAhead { .. });
-            if early && now.since(flying.since) < GAP_PATIENCE {
-                self.later.insert((now.after(flying.retry), *id));
+            if !early || now.since(flying.since) >= GAP_PATIENCE {
+                self.forget(*id);
+            } else if flying.later.is_none() {
+                let due = now.after(flying.retry);
+                flying.later = Some(due);
                 flying.retry = (2 * flying.retry).min(LAST_RETRY);
-            } else {
-                self.flying.remove(id);
+                self.later.insert((due, *id));
             }
         }
     }
 
     /// Forgets what can no longer execute.
     pub fn expire(&mut self, open: WindowNumber) {
-        self.flying
-            .retain(|_, flying| flying.transaction.expiry >= open);
+        let later = &mut self.later;
+        self.flying.retain(|id, flying| {
+            let stays = flying.transaction.expiry >= open;
+            if let Some(due) = flying.later.filter(|_| !stays) {
+                later.remove(&(due, *id));
+            }
+            stays
+        });
         if self.flying.is_empty() {
             self.waiting.clear();
             self.queued.clear();

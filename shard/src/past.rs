@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use lockstep_ledger::{History, Ledger, MAX_UNRECORDED_SEALS, ReceiptStep, SealChoice, Store};
-use lockstep_types::{BatchDigest, Digest, EffectsDigest, Height, ShardId, Time, WindowNumber};
+use lockstep_types::{
+    BatchDigest, Digest, EffectsDigest, Gauge, Height, ShardId, Time, WindowNumber,
+};
 
 use crate::ready::{ExecuteBlock, Fatal};
 use crate::snapshot::{MAX_STEPS, Manifest, Snapshot, rest_digest};
@@ -68,6 +70,12 @@ impl Past {
             self.before = history.reached()?.unwrap_or_default().1;
         }
         Ok(())
+    }
+
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        let steps = usize::try_from(MAX_STEPS).unwrap_or(usize::MAX);
+        gauge.note("steps remembered", self.steps.len(), steps);
+        gauge.note("seals remembered", self.sealed.len(), MAX_UNRECORDED_SEALS);
     }
 
     /// A block is executed.

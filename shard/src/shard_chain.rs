@@ -8,15 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use lockstep_consensus::{Application, Check, Content, Turn};
+use lockstep_consensus::{
+    Application, Check, Content, MAX_BLOCKS_PER_ANSWER, MAX_TREE_BLOCKS, Turn,
+};
 use lockstep_genesis::{Genesis, Limits};
 use lockstep_types::{
-    BatchDigest, Block, BlockId, Digest, EffectsDigest, Executed, Height, MemberIndex, ShardId,
-    Time, WindowNumber,
+    BatchDigest, Block, BlockId, Digest, EffectsDigest, Executed, Gauge, Height, MemberIndex,
+    ShardId, Time, WindowNumber,
 };
 use parity_scale_codec::{Decode, Encode};
 
-use crate::batch_pool::BatchPool;
+use crate::batch_pool::{BatchPool, MAX_WAITING_PER_AUTHOR};
 use crate::bundle_pool::BundlePool;
 use crate::payload::{BatchRef, BundleRef, Payload, RecordRef};
 use crate::window::{AppliedRecord, Window, WindowRules};
@@ -25,6 +27,13 @@ use crate::{BarrierRecord, Batch};
 /// How far committing may run ahead of execution before a replica stops proposing; voters refuse
 /// more (R24: the named height lags by at most eight).
 const MAX_EXECUTION_LAG: u64 = 8;
+
+/// Committed blocks that wait to be executed, before a replica takes no more in. As many as two
+/// answers bring, so that one is fetched while the other is worked on.
+pub const MAX_UNEXECUTED: u64 = 2 * MAX_BLOCKS_PER_ANSWER as u64;
+
+/// The same with what one more answer, and the undecided blocks that it decides, may add.
+pub(crate) const MAX_COMMITTED: usize = 3 * MAX_BLOCKS_PER_ANSWER + MAX_TREE_BLOCKS;
 
 /// Effects digests kept: what headers may still name, and some to spare for slow peers.
 const DIGESTS_KEPT: usize = 256;
@@ -172,6 +181,24 @@ impl ShardChain {
     /// A block's payload.
     pub fn payload(&self, block: &BlockId) -> Option<&Arc<Payload>> {
         Some(&self.nodes.get(block)?.payload)
+    }
+
+    /// How full everything is that grows with what others say. What stands on the chain itself,
+    /// such as the digests listed in the open window and the one before, is not bounded by number.
+    pub fn measure(&self, gauge: &mut dyn Gauge) {
+        let batches = self.limits.block_batches as usize;
+        let bundles = self.limits.block_bundles as usize;
+        let nodes = self.nodes.len();
+        gauge.note("blocks", nodes, MAX_COMMITTED + MAX_TREE_BLOCKS + 1);
+        gauge.note("unsettled blocks", self.unsettled.len(), MAX_COMMITTED);
+        gauge.note("effects digests", self.executed.len(), DIGESTS_KEPT);
+        let wanted = &self.wanted;
+        gauge.note("wanted batches", wanted.batches.len(), nodes * batches);
+        gauge.note("wanted bundles", wanted.bundles.len(), nodes * bundles);
+        let own = MAX_WAITING_PER_AUTHOR + batches;
+        gauge.note("own batches returned", self.returned.len(), own);
+        self.batches.measure(MAX_COMMITTED * batches, gauge);
+        self.bundles.measure(nodes * bundles, gauge);
     }
 
     /// Execution has come to `height`.
@@ -739,6 +766,18 @@ impl Application for ShardChain {
         self.forget_unlisted();
         self.unsettled.push_back(id);
         self.settle();
+    }
+
+    fn retain(&mut self, is_held: &dyn Fn(&BlockId) -> bool) {
+        let committed = self.nodes[&self.committed].height;
+        self.nodes
+            .retain(|id, node| node.height <= committed || is_held(id));
+        self.forget_unlisted();
+    }
+
+    fn is_full(&self) -> bool {
+        let committed = self.nodes[&self.committed].height;
+        committed.since(self.executed_height()) >= MAX_UNEXECUTED
     }
 }
 

@@ -10,17 +10,18 @@ use lockstep_consensus::{self as consensus, CommittedBlock, Replica};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Bundle, Store, Subject, Write};
 use lockstep_types::{
-    BatchDigest, CommitteeId, Digest, EffectsDigest, Height, LogPosition, MemberIndex, ShardId,
-    Signer, Time, TransactionId, Verified, WindowNumber,
+    BatchDigest, CommitteeId, Digest, EffectsDigest, Gauge, Height, LogPosition, MemberIndex,
+    ShardId, Signer, Time, TransactionId, Verified, WindowNumber,
 };
 
 use crate::batch::BatchContext;
+use crate::batch_pool::MAX_BODIES;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
 use crate::member::Setup;
 use crate::mempool::Mempool;
 use crate::message::{Destination, Message, Outbound, Peer, Phase, Request, root_block};
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status, outbound};
-use crate::shard_chain::{Place, ShardChain};
+use crate::shard_chain::{MAX_COMMITTED, Place, ShardChain};
 use crate::{Batch, CertifiedRecord, Checkpoint, CheckpointVote};
 
 /// A body that a block lacks may still be on its way by gossip; then nobody needs to be asked.
@@ -358,6 +359,9 @@ impl ShardMember {
             return;
         }
         self.claims = self.claims.split_off(&block.height.next());
+        // The place of the newest committed block may not be known; this one's is.
+        let recorded = block.place.window.record;
+        self.checkpoints = self.checkpoints.split_off(&recorded.next());
         self.chain()
             .on_executed(block.height, block.digest, &block.place);
         self.mempool
@@ -793,8 +797,23 @@ impl ShardMember {
         self.replica.horizon()
     }
 
-    pub(crate) fn votes_held(&self) -> usize {
-        self.replica.votes_held()
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        self.replica.measure(gauge);
+        let chain = self.replica.application();
+        chain.measure(gauge);
+        self.mempool.measure(gauge);
+        gauge.note("batches under way", self.unsynced.len(), 2 * MAX_BODIES);
+        gauge.note("blocks to be executed", self.waiting.len(), MAX_COMMITTED);
+        gauge.note("digests claimed", self.claims.len(), MAX_COMMITTED);
+        let checkpoints = self.checkpoints.len();
+        let kept = usize::try_from(log::CHECKPOINTS_KEPT).unwrap_or(usize::MAX);
+        gauge.note("own checkpoints", checkpoints, kept);
+        // Records that are known to exist, the one that is waited for and the one a block names;
+        // entries of each source.
+        let wanted = chain.wanted.batches.len() + chain.wanted.bundles.len();
+        let sources = usize::from(self.genesis.shard_count());
+        let most = wanted + RECORDS_ASKED + 2 + sources;
+        gauge.note("questions", self.asked.len(), most);
     }
 }
 

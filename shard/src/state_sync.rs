@@ -23,7 +23,7 @@ use lockstep_consensus::Horizon;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Column, Ledger, Store, Write};
 use lockstep_types::{
-    CommitteeId, Digest, Height, LogPosition, MemberIndex, ShardId, Time, Verified, View,
+    CommitteeId, Digest, Gauge, Height, LogPosition, MemberIndex, ShardId, Time, Verified, View,
     WindowNumber, codec,
 };
 use parity_scale_codec::{Decode, DecodeAll, Encode};
@@ -180,6 +180,20 @@ impl StateSync {
         }
         ready.restart = matches!(self.phase, Phase::Complete) && self.synced >= self.position;
         ready
+    }
+
+    /// How full everything is that grows with what others say.
+    pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
+        let members = self
+            .genesis
+            .committee(CommitteeId::Shard(self.shard))
+            .size();
+        match &self.phase {
+            Phase::Seeking(seeking) => gauge.note("states offered", seeking.answers.len(), members),
+            Phase::Fetching(fetching) => gauge.note("questions", fetching.asked.len(), MAX_ASKED),
+            Phase::Complete => {}
+        }
+        gauge.note("peers set aside", self.set_aside.len(), members);
     }
 
     fn seek_now(&mut self) {

@@ -12,9 +12,9 @@ use lockstep_consensus::{
     Message, Outbound, Recovered, Refusal, Replica, TimerConfig, Turn,
 };
 use lockstep_types::{
-    Block, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, Executed, GenesisHash,
-    KeyedHashEngine, KeyedSigner, LogPosition, MemberIndex, Rejection, ShardId, Signer, Time,
-    Verifiable, Verified, Verifier,
+    Block, BlockId, Committee, CommitteeId, Digest, Domain, Durable, EpochContext, Executed,
+    GenesisHash, KeyedHashEngine, KeyedSigner, LogPosition, MemberIndex, Rejection, ShardId,
+    Signer, Time, Verifiable, Verified, Verifier,
 };
 
 /// Every view is given the same time, so that a world can say when it is over.
@@ -150,6 +150,12 @@ impl Application for Marks {
     }
 
     fn on_commit(&mut self, _block: &Block) {}
+
+    fn retain(&mut self, _is_held: &dyn Fn(&BlockId) -> bool) {}
+
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// What a step came to, after its writes were synced.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::Peer;
-use lockstep_types::{CommitteeId, Digest, Height, MemberIndex, ShardId, Time};
+use lockstep_types::{CommitteeId, Digest, Height, MemberIndex, Occupancy, ShardId, Time};
 
 use crate::byzantine::Lies;
 use crate::checker::ExactlyOnce;
@@ -165,6 +165,8 @@ pub struct Outcome {
     pub executed: usize,
     /// The faulty members, and what became of their lies.
     pub lies: BTreeMap<Peer, Lies>,
+    /// How full things were at the most, the fullest first.
+    pub fullest: Vec<Occupancy>,
     /// The digest of all events.
     pub digest: Digest,
 }
@@ -236,6 +238,7 @@ impl Run {
             steps: world.steps(),
             executed: world.checkers.exactly_once.executed(),
             lies: world.checkers.lies().clone(),
+            fullest: world.checkers.bounds.fullest(),
             digest: world.event_digest(),
         }
     }

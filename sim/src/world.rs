@@ -344,9 +344,10 @@ impl World {
         let mut ready = self.running(node).member.step(now, input);
         let peer = self.nodes[node].peer;
         self.checkers.on_step(&peer, &ready);
-        let votes = self.running(node).member.votes_held();
-        let members = self.chain.genesis.committee(peer.committee).size();
-        self.checkers.on_held(&peer, members, votes);
+        let running = self.nodes[node].running.as_ref();
+        let running = running.expect("it has just taken a step");
+        let executor = running.executor.as_ref();
+        self.checkers.on_held(&peer, &running.member, executor);
         self.tell_step(node, &ready);
         if let Some(fatal) = ready.stop.take() {
             return self.stop(node, &fatal);

@@ -23,6 +23,8 @@ pub(crate) struct Numbers {
     pub(crate) heights: Vec<Height>,
     /// Has the withheld part arrived?
     pub(crate) complete: bool,
+    /// Too much waits to be executed.
+    pub(crate) full: bool,
     /// Overrides the executed height offered in proposals.
     pub(crate) executed: Option<u64>,
 }
@@ -32,6 +34,10 @@ fn numbers(block: &Block) -> Vec<u32> {
 }
 
 impl Numbers {
+    pub(crate) fn blocks_held(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Pending numbers that are not on the chain that ends with `parent`.
     fn missing_on(&self, parent: &Block) -> Vec<u32> {
         let mut on_chain: BTreeSet<u32> = self.committed.iter().copied().collect();
@@ -100,5 +106,13 @@ impl Application for Numbers {
         self.committed.extend(numbers);
         self.heights.push(block.header().height);
         self.blocks.remove(&block.id());
+    }
+
+    fn retain(&mut self, is_held: &dyn Fn(&BlockId) -> bool) {
+        self.blocks.retain(|id, _| is_held(id));
+    }
+
+    fn is_full(&self) -> bool {
+        self.full
     }
 }

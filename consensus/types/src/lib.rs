@@ -18,6 +18,7 @@ mod hash;
 mod ids;
 mod keyed;
 mod keys;
+mod occupancy;
 pub mod planted;
 mod self_test;
 mod statement;
@@ -41,6 +42,7 @@ pub use hash::{
 pub use ids::{CommitteeId, Epoch, Height, MemberIndex, ShardId, View, WindowNumber};
 pub use keyed::{KeyedHashEngine, KeyedSigner};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature, Signer};
+pub use occupancy::{Gauge, Occupancy};
 pub use self_test::{SelfTestFailure, self_test};
 pub use statement::{Domain, FORMAT_VERSION, Kind};
 pub use time::Time;

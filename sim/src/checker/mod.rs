@@ -4,6 +4,7 @@
 mod agreement;
 mod before_sent;
 mod bodies;
+mod bounds;
 mod certificates;
 mod commit;
 mod committee;
@@ -20,7 +21,7 @@ use lockstep_consensus as consensus;
 use lockstep_consensus::SafetyRecord;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Ledger, Store};
-use lockstep_shard::{ExecutedBlock, Message, Observer, Peer, Ready};
+use lockstep_shard::{ExecutedBlock, Executor, Member, Message, Observer, Peer, Ready};
 use lockstep_types::{
     Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
 };
@@ -29,6 +30,7 @@ use crate::byzantine::{Lies, Post};
 
 pub use agreement::Agreement;
 pub use before_sent::DurableFirst;
+pub use bounds::Bounds;
 pub use commit::CommitRule;
 pub use committee::CommitteeChecker;
 pub use domains::Domains;
@@ -72,6 +74,8 @@ pub struct Checkers {
     pub domains: Domains,
     /// What is on disk before it is sent.
     pub before_sent: DurableFirst,
+    /// How full things are.
+    pub bounds: Bounds,
     /// What makes a block final.
     pub commit: CommitRule,
     /// Every transaction and credit executes at most once; value is conserved.
@@ -98,6 +102,7 @@ impl Checkers {
             durability: Durability::default(),
             domains: Domains::new(genesis.clone()),
             before_sent: DurableFirst::default(),
+            bounds: Bounds::default(),
             commit: CommitRule::new(genesis.clone(), engine),
             exactly_once: ExactlyOnce::new(genesis.clone()),
             genesis,
@@ -218,12 +223,11 @@ impl Checkers {
         }
     }
 
-    /// What a correct member keeps of what others say is bounded (I14).
-    pub(crate) fn on_held(&mut self, peer: &Peer, members: usize, votes: usize) {
-        let most = members * consensus::MAX_VOTES_PER_AUTHOR;
-        if votes > most && self.is_correct(peer) {
-            let detail = format!("{peer:?} keeps {votes} votes of {members} members");
-            self.note(Err(Broken::new("queues are bounded", detail)));
+    /// A member, and what executes for it, have done a step.
+    pub(crate) fn on_held(&mut self, peer: &Peer, member: &Member, executor: Option<&Executor>) {
+        if self.is_correct(peer) {
+            let result = self.bounds.check(peer, member, executor);
+            self.note(result);
         }
     }
 

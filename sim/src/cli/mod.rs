@@ -58,6 +58,9 @@ fn run(chains: &mut Chains, arguments: &Arguments, seed: u64) -> Ran {
     })
 }
 
+/// How many of the fullest things a seed's line names.
+const FULLEST_SHOWN: usize = 6;
+
 /// The line of a failure.
 fn failure(arguments: &Arguments, seed: u64, ran: &Ran) -> Option<String> {
     let again = arguments.again(seed);
@@ -84,6 +87,9 @@ fn print_passed(seed: u64, outcome: &Outcome) {
         outcome.digest,
         outcome.faults
     );
+    let fullest = outcome.fullest.iter().take(FULLEST_SHOWN);
+    let fullest: Vec<String> = fullest.map(ToString::to_string).collect();
+    println!("    fullest: {}", fullest.join(", "));
     for (peer, lies) in &outcome.lies {
         println!("    {} {lies}", trace::Name(peer));
     }

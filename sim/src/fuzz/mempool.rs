@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use lockstep_ledger::{Refusal, Transaction};
 use lockstep_shard::Mempool;
 use lockstep_types::generate::Random;
-use lockstep_types::{GenesisHash, Time, TransactionId, Verified, WindowNumber};
+use lockstep_types::{GenesisHash, Occupancy, Time, TransactionId, Verified, WindowNumber};
 use parity_scale_codec::Encode;
 
 use super::Target;
@@ -44,6 +44,7 @@ impl Target for MempoolScript {
                 world.held.len(),
                 "taken in and not executed"
             );
+            world.check_sizes();
         }
         world.drain();
         world.packed
@@ -135,7 +136,10 @@ impl World {
             Refusal::StaleNonce { expected, got }
         };
         let skipped: Vec<_> = ids.iter().map(|id| (*id, refusal)).collect();
-        self.pool.on_skipped(self.now, &skipped);
+        // Anybody may list it, in as many batches as it likes.
+        for _ in 0..=script.below(3) {
+            self.pool.on_skipped(self.now, &skipped);
+        }
         if !early {
             self.held.retain(|id| !ids.contains(id));
         } else if self.pool.pending() < self.held.len() {
@@ -143,6 +147,17 @@ impl World {
             assert!(self.now >= Time::from_millis(61_000), "given up too early");
             self.held.retain(|id| !ids.contains(id));
         }
+    }
+
+    /// What waits for its predecessor has one place, however often it was passed over.
+    fn check_sizes(&self) {
+        let mut sizes: Vec<Occupancy> = Vec::new();
+        self.pool.measure(&mut sizes);
+        assert!(sizes.iter().all(Occupancy::is_within), "{sizes:?}");
+        let later = sizes
+            .iter()
+            .find(|size| size.of == "transactions for later");
+        assert!(later.is_some_and(|later| later.held <= self.held.len()));
     }
 
     fn pack(&mut self, most: usize, most_bytes: usize) {
