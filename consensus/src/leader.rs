@@ -61,6 +61,18 @@ impl<A: Application> Replica<A> {
             .unwrap_or_else(|| self.context().committee.by_turn(view.get()))
     }
 
+    /// Did the leader of the current view fail when it was last asked? Only of a view whose leader
+    /// the chain chose: after a failed view time is what is needed, whoever leads.
+    pub(crate) fn leader_is_on_trial(&self) -> bool {
+        let (view, justify) = (self.view(), self.high_qc());
+        let Some(table) = self.tree.skips(&justify.block) else {
+            return false;
+        };
+        let is_chosen = view.follows(justify.view) && self.leaders.listed(view).is_none();
+        let leader = self.leader_on(view, justify);
+        is_chosen && leader.is_some_and(|leader| table.has_failed(leader))
+    }
+
     /// Does this replica lead the current view?
     pub(crate) fn leads_now(&self) -> bool {
         self.leader() == self.me()

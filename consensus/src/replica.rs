@@ -342,6 +342,7 @@ impl<A: Application> Replica<A> {
             }
         }
         let work = self.has_work(now);
+        self.pacemaker.put_on_trial(self.leader_is_on_trial());
         self.pacemaker.arm(now, work);
         let due = self.pacemaker.due(now);
         if due.expired {

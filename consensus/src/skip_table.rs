@@ -52,6 +52,11 @@ impl SkipTable {
             .expect("at most f of the members are passed over")
     }
 
+    /// Has this member failed since it last led a certified block?
+    pub(crate) fn has_failed(&self, member: MemberIndex) -> bool {
+        self.failures.iter().any(|f| f.member == member)
+    }
+
     fn skips(&self, committee: &Committee, member: MemberIndex, view: View) -> bool {
         let failure = self.failures.iter().find(|f| f.member == member);
         failure.is_some_and(|failure| {

@@ -664,6 +664,33 @@ fn r21_views_fail_at_a_growing_pace_up_to_the_cap() {
 }
 
 #[test]
+fn r21_a_member_that_failed_before_is_waited_for_a_tenth_as_long() {
+    let mut world = World::new(4);
+    world.crash(3);
+    for number in 0..100 {
+        world.submit(number);
+        world.run_ms(100);
+    }
+    let given_up: BTreeSet<View> = world.timeouts(0).iter().map(|t| t.view).collect();
+    let waited: Vec<u128> = given_up
+        .iter()
+        .map(|view| {
+            let said = |sent: &&Sent| match &sent.message {
+                Message::Vote(vote) => vote.view.next() == *view,
+                Message::Timeout(timeout) => timeout.view == *view,
+                _ => false,
+            };
+            let mut said = world.wire.iter().filter(|sent| sent.from == 0).filter(said);
+            let from = said.next().unwrap().at;
+            said.next_back().unwrap().at.since(from).as_millis()
+        })
+        .collect();
+    assert_eq!(waited.len(), 2, "{given_up:?}");
+    assert!((500..600).contains(&waited[0]), "{waited:?}");
+    assert!((50..150).contains(&waited[1]), "{waited:?}");
+}
+
+#[test]
 fn r22_what_was_lost_is_said_again() {
     let timers = TimerConfig {
         base: Duration::from_secs(3),
