@@ -279,22 +279,19 @@ fn receipt_at(
     Ok(receipt.map(|receipt| (height, position, receipt)))
 }
 
-/// The newest credit here of a transaction of `source`.
 /// Who fetched its state has not executed what came before, and cannot say that something is not
 /// there.
 fn known_from_the_start(store: &dyn Store) -> Answer<()> {
-    let first = Archive::new(store).first_height().map_err(failed)?;
-    match first {
-        Some(first) if first > Height::ZERO.next() => Err(refused(
-            code::HISTORY_STARTS_LATER,
-            format!(
-                "not known here, where history starts at height {first}: ask another validator"
-            ),
-        )),
-        _ => Ok(()),
+    let after = Archive::new(store).history_after().map_err(failed)?;
+    if after == Height::ZERO {
+        return Ok(());
     }
+    let message =
+        format!("not known here, where history starts after height {after}: ask another validator");
+    Err(refused(code::HISTORY_STARTS_LATER, message))
 }
 
+/// The newest credit here of a transaction of `source`.
 fn credit_at(
     store: &dyn Store,
     source: ShardId,
@@ -370,7 +367,12 @@ fn certified(
     for distance in 1..=MAX_COVER_SEARCH {
         let at = height.plus(distance);
         let Some(link) = archive.block(at).map_err(failed)? else {
-            return Ok(None);
+            // Still to come, or one of those that were never executed here.
+            let is_past = at <= archive.history_after().map_err(failed)?;
+            return match is_past {
+                true => known_from_the_start(store).map(|()| None),
+                false => Ok(None),
+            };
         };
         let executed = link.block.header().executed;
         if executed.height < height {
@@ -619,7 +621,7 @@ impl Backend for Answers {
         self.read(move |store| {
             let at = History::new(store).find(&id).map_err(failed)?;
             let Some((height, position)) = at else {
-                return Ok(None);
+                return known_from_the_start(store).map(|()| None);
             };
             let transaction = transaction_in(store, &genesis, height, &id)?;
             certified(store, shard, height, position, transaction)
@@ -631,7 +633,7 @@ impl Backend for Answers {
         let (shard, _) = self.shard()?;
         self.read(move |store| match credit_at(store, source, &id)? {
             Some((height, position, _)) => certified(store, shard, height, position, None),
-            None => Ok(None),
+            None => known_from_the_start(store).map(|()| None),
         })
         .await
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lockstep_genesis::Genesis;
+use lockstep_shard::MAX_REPLAY;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{PeerAddress, peer_id};
@@ -104,12 +105,26 @@ pub struct StorageSection {
     /// With less room than this on the disk of `data`, in MiB, the validator neither votes nor
     /// takes transactions until there is more. 0: it never looks, and stops when a write fails.
     pub min_free_mib: u64,
+    /// A validator of a shard that is further behind than so many blocks fetches the state after
+    /// them instead of executing them. 0: never.
+    pub max_replay_blocks: u64,
+}
+
+impl StorageSection {
+    /// The limit of its replica.
+    pub(crate) fn max_replay(&self) -> u64 {
+        match self.max_replay_blocks {
+            0 => u64::MAX,
+            blocks => blocks,
+        }
+    }
 }
 
 impl Default for StorageSection {
     fn default() -> Self {
         StorageSection {
             min_free_mib: DEFAULT_MIN_FREE_MIB,
+            max_replay_blocks: MAX_REPLAY,
         }
     }
 }
@@ -163,7 +178,7 @@ impl NodeConfig {
             problem: error.to_string(),
             help: "see docs of node.toml; keys are network.listen, network.peers, rpc.listen, \
                    rpc.unsafe_external, log.filter, log.json, log.messages, threads.verifiers, \
-                   storage.min_free_mib"
+                   storage.min_free_mib, storage.max_replay_blocks"
                 .to_owned(),
         })?;
         if !config.rpc.listen.ip().is_loopback() && !config.rpc.unsafe_external {

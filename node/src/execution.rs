@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 64;
 type Question = Box<dyn FnOnce(&Executor) + Send>;
 
 enum Task {
-    Load(Box<Executor>),
+    Load(Option<Box<Executor>>),
     Execute(Box<ExecuteBlock>),
     Ask(Question),
     Stop,
@@ -64,10 +64,10 @@ impl Execution {
         Ok((Execution { tasks }, thread))
     }
 
-    /// The replica has its state: blocks of that executor follow.
-    pub(crate) fn load(&self, executor: Executor) {
+    /// The replica has another state: blocks of that executor follow. None while it fetches one.
+    pub(crate) fn load(&self, executor: Option<Executor>) {
         // The thread ends only after it has thrown the stop switch, or on request.
-        let _ = self.tasks.send(Task::Load(Box::new(executor)));
+        let _ = self.tasks.send(Task::Load(executor.map(Box::new)));
     }
 
     /// Hands a committed block over; waits while execution is too far behind.
@@ -97,7 +97,10 @@ fn run(mut parts: Parts, waiting: &Receiver<Task>) -> Result<(), Stop> {
                 let place = parts.execute(*block, before.take())?;
                 before = Some(place);
             }
-            Task::Load(executor) => parts.executor = Some(*executor),
+            Task::Load(executor) => {
+                parts.executor = executor.map(|executor| *executor);
+                before = None;
+            }
             // Without a state the question is dropped, and who asked hears that we are busy.
             Task::Ask(question) => {
                 if let Some(executor) = &parts.executor {

@@ -87,6 +87,11 @@ impl Inbox {
         self.filled.notify_one();
     }
 
+    /// A replica that starts anew counts its writes anew.
+    pub(crate) fn forget_synced(&self) {
+        self.lock().synced = None;
+    }
+
     pub(crate) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockstep_consensus as consensus;
+use lockstep_consensus::{self as consensus, Arrival};
 use lockstep_ledger::{Durability, Store};
 use lockstep_shard::{
     Archive, Destination, Executor, Fatal, Input, Member, Message, Outbound, Peer, Ready, Request,
@@ -78,9 +78,19 @@ pub(crate) fn start_member(
     Ok((member, Some(executor)))
 }
 
+/// A member that has written a record has not lost it any more.
+fn from_disk(arrival: Arrival) -> Arrival {
+    match arrival {
+        Arrival::RecordLost(challenge) => Arrival::FromDisk(challenge),
+        Arrival::FromDisk(_) | Arrival::Unasked => arrival,
+    }
+}
+
 /// What the thread works with.
 pub(crate) struct Replica {
     pub(crate) setup: Setup,
+    /// The newest safety record, written or on its way to disk.
+    pub(crate) record: Option<consensus::SafetyRecord>,
     pub(crate) member: Member,
     pub(crate) committee: CommitteeId,
     pub(crate) inbox: Arc<Inbox>,
@@ -200,16 +210,30 @@ impl Replica {
         wake_at.map(|at| at.max(now.after(Duration::from_micros(50))))
     }
 
-    /// The member has fetched its state: it starts anew from what is on disk now. Nothing of it is
-    /// under way: it has sent questions only, and all its writes are synced.
+    /// The member has fetched its state, or is far behind and will fetch one: it starts anew from
+    /// what is on disk now. Nothing of it is under way, and no report of the disk to it either.
     fn begin_again(&mut self) -> Option<Time> {
-        match start_member(&self.setup, self.store.as_ref(), None, false) {
+        self.storage.finish();
+        self.inbox.forget_synced();
+        if self.record.is_some() {
+            self.setup.arrival = from_disk(self.setup.arrival);
+        }
+        let record = self.record.clone();
+        match start_member(&self.setup, self.store.as_ref(), record, false) {
             Ok((member, executor)) => {
+                let (committee, from) = (self.committee, self.member.status().executed);
+                match member.fetches() {
+                    Some(to) => tracing::info!(
+                        %committee, %from, %to,
+                        "too far behind to execute every block: a certified state is fetched"
+                    ),
+                    None => tracing::info!(%committee, "the state is complete"),
+                }
                 self.member = member;
-                if let (Some(execution), Some(executor)) = (&self.execution, executor) {
+                if let Some(execution) = &self.execution {
                     execution.load(executor);
                 }
-                tracing::info!(committee = %self.committee, "the state is complete");
+                self.note();
                 Some(self.clock.now())
             }
             Err(reason) => {
@@ -239,7 +263,10 @@ impl Replica {
         *horizon = self.member.horizon();
     }
 
-    fn store(&self, ready: Ready) {
+    fn store(&mut self, ready: Ready) {
+        if let Some(record) = ready.record() {
+            self.record = Some(record.clone());
+        }
         let sender = self.sender.clone();
         let inbox = Arc::clone(&self.inbox);
         self.storage.submit(Job {

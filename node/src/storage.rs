@@ -92,6 +92,19 @@ impl Storage {
         // The thread ends only after it has thrown the stop switch.
         let _ = self.jobs.send(job);
     }
+
+    /// Waits until everything that was handed over is on disk and reported.
+    pub(crate) fn finish(&self) {
+        let (done, is_done) = sync_channel::<()>(1);
+        self.submit(Job {
+            log: Vec::new(),
+            record: None,
+            position: LogPosition::START,
+            done: Box::new(move |_| drop(done)),
+        });
+        // Always an error: the job is done, or the thread has thrown the stop switch.
+        let _ = is_done.recv();
+    }
 }
 
 struct Writer {

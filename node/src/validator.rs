@@ -150,11 +150,12 @@ impl Validator {
             signer: Arc::new(keys.key.clone()),
             timers: TimerConfig::default(),
             arrival: arrival(disk.lost)?,
+            max_replay: config.storage.max_replay(),
         };
         let record = disk.record.clone();
         let store = disk.store.as_ref();
         let wanted = disk.lost && !has_any_block(store).map_err(stop_for)?;
-        let (replica, executor) = start_member(&setup, store, record, wanted)?;
+        let (replica, executor) = start_member(&setup, store, record.clone(), wanted)?;
         let horizon = Arc::new(Mutex::new(replica.horizon()));
 
         let intake = Intake {
@@ -243,6 +244,7 @@ impl Validator {
         let weak = Arc::downgrade(&disk.store);
         let replica = Replica {
             setup,
+            record,
             member: replica,
             committee,
             inbox: Arc::clone(&inbox),

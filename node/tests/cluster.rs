@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lockstep_client::Client;
+use lockstep_client::rpc::code::HISTORY_STARTS_LATER;
 use lockstep_client::rpc::{Admission, Stage};
+use lockstep_client::{CallError, Client};
 use lockstep_genesis::{Address, DevelopmentSpec};
 use lockstep_ledger::{Action, Transaction};
 use lockstep_node::cluster::{Cluster, ClusterSpec};
@@ -197,5 +198,49 @@ fn nothing_final_is_lost_when_every_process_is_killed() {
     let id = wallet.send("alice", "bob", 10, 1_000_000_000);
     wallet.executed(0, &id);
     wallet.arrives("bob", alice + 11_000_000_000);
+    assert_eq!(cluster.failed(), None);
+}
+
+#[test]
+fn a_validator_far_behind_fetches_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spec = spec(dir.path(), 25_000, false);
+    spec.storage.max_replay_blocks = 20;
+    let mut cluster = Cluster::start(spec).unwrap();
+    let victim = cluster.places()[4].url(); // the beacon's four come first
+    let wallet = Wallet::new(&cluster);
+    let early = wallet.send("alice", "bob", 0, 1_000_000_000);
+    wallet.executed(0, &early);
+    wallet.all_reach(2); // the victim has executed it too
+    cluster.kill(4);
+
+    let wallet = Wallet::new(&cluster);
+    let missed = wallet.send("alice", "bob", 1, 1_000_000_000);
+    let height = wallet.executed(0, &missed);
+    let others = wallet.client(0);
+    wallet.until("a long way", async || {
+        let status = others.status().await.ok()?;
+        (status.replicas[0].executed > height + 40).then_some(())
+    });
+
+    cluster.restart(4).unwrap();
+    let wallet = Wallet::new(&cluster);
+    wallet.all_reach(wallet.record() + 2);
+    let client = Client::new(&[victim], Duration::from_secs(5)).unwrap();
+    let stage = wallet.runtime.block_on(client.transaction(&early)).unwrap();
+    assert!(
+        matches!(stage, Stage::Executed(_)),
+        "from before it fell behind"
+    );
+    wallet.until("state", async || match client.transaction(&missed).await {
+        Ok(Stage::Executed(_)) => panic!("it has executed every block"),
+        Err(CallError::Refused { code, .. }) => (code == HISTORY_STARTS_LATER).then_some(()),
+        Ok(Stage::Pending | Stage::Unknown) | Err(_) => None, // on its way
+    });
+    // It votes again with the record it had: with another one gone it is needed.
+    cluster.kill(5);
+    let wallet = Wallet::new(&cluster);
+    let late = wallet.send("alice", "bob", 2, 1_000_000_000);
+    wallet.executed(0, &late);
     assert_eq!(cluster.failed(), None);
 }

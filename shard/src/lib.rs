@@ -25,6 +25,7 @@ mod beacon_member;
 mod bundle_pool;
 mod checkpoint;
 mod executor;
+mod far_behind;
 pub mod generate;
 mod log;
 mod member;
@@ -35,6 +36,7 @@ mod past;
 mod payload;
 mod ready;
 mod record;
+mod seeking;
 mod shard_chain;
 mod shard_member;
 mod snapshot;
@@ -51,7 +53,7 @@ pub use checkpoint::{
 };
 pub use executor::{Execution, Executor, RunJobs, run_in_order};
 pub use log::{Archive, anchor_of, has_any_block, has_block};
-pub use member::{Member, Setup};
+pub use member::{MAX_REPLAY, Member, Setup};
 pub use mempool::{Busy, MAX_TRANSACTIONS, Mempool, PACK_DELAY};
 pub use message::{
     Class, Destination, MAX_BATCHES_REQUESTED, MAX_BUNDLE_BYTES, MAX_MESSAGE_BYTES, Message,

@@ -30,6 +30,7 @@ use parity_scale_codec::{Decode, DecodeAll, Encode};
 
 use crate::message::{Message, Request};
 use crate::payload::Payload;
+use crate::snapshot::Manifest;
 use crate::{Batch, CertifiedRecord, Checkpoint, Fatal};
 
 const BLOCK: u8 = b'b';
@@ -116,6 +117,17 @@ pub(crate) struct Base {
     pub(crate) listed: Vec<BatchDigest>,
     /// Effects digests, the seal's last.
     pub(crate) digests: Vec<(Height, EffectsDigest)>,
+}
+
+impl Base {
+    /// What a state that others give shows of the past.
+    pub(crate) fn of(state: &Manifest) -> Self {
+        Base {
+            height: state.link.block.header().height,
+            listed: state.listed.clone(),
+            digests: state.digests().into_iter().collect(),
+        }
+    }
 }
 
 /// The state part of a state that came from others.
@@ -336,24 +348,14 @@ impl<'a> Archive<'a> {
         bytes.map(|bytes| own(&bytes, "a block")).transpose()
     }
 
-    /// The lowest height whose block is here: 1, or that of the seal whose state a member fetched.
-    /// None before the first block.
+    /// Everything above this height was executed here: 0, or the height of the seal whose state a
+    /// member fetched last. Of what came before it may know some, from before it fell behind.
     ///
     /// # Errors
-    /// When the store fails.
-    pub fn first_height(&self) -> Result<Option<Height>, Fatal> {
-        let mut first = None;
-        self.0.scan(
-            Column::Blocks,
-            &height_key(COMMITTED, Height::ZERO),
-            &mut |key, _| {
-                let height = key.strip_prefix(&[COMMITTED]);
-                let height = height.and_then(|height| height.try_into().ok());
-                first = height.map(u64::from_be_bytes).map(Height::new);
-                false
-            },
-        )?;
-        Ok(first)
+    /// When the store fails or is damaged.
+    pub fn history_after(&self) -> Result<Height, Fatal> {
+        let base = read_base(self.0)?;
+        Ok(base.map_or(Height::ZERO, |base| base.height))
     }
 
     /// The proof that the block at a height is final.

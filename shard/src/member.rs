@@ -5,12 +5,22 @@ use std::sync::Arc;
 use lockstep_consensus::{Arrival, Horizon, SafetyRecord, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, Gauge, MemberIndex, ShardId, Signer, Time};
+use lockstep_types::{CommitteeId, Gauge, Height, MemberIndex, ShardId, Signer, Time};
 
 use crate::beacon_member::BeaconMember;
 use crate::ready::{Fatal, Input, Ready, Status};
 use crate::shard_member::ShardMember;
 use crate::state_sync::{StateSync, is_syncing};
+
+/// Blocks that a shard's member executes one by one rather than fetch the state after them, unless
+/// its host says otherwise.
+///
+/// To replay is worth something: all receipts of these blocks are here afterwards, and the member
+/// votes while it catches up. It takes as long as execution does, from seconds, when blocks are nearly
+/// empty, to about as long as the blocks took to be made, when they are full: an outage of some
+/// twenty minutes at ten blocks a second is the longest worth that. To fetch takes the time of the
+/// accounts, some seconds for a million, however long the outage was.
+pub const MAX_REPLAY: u64 = 10_000;
 
 /// What a member is.
 #[derive(Clone)]
@@ -27,6 +37,9 @@ pub struct Setup {
     pub timers: TimerConfig,
     /// How it comes to this start.
     pub arrival: Arrival,
+    /// A shard's member that is further behind than so many blocks fetches a state. See
+    /// [`MAX_REPLAY`].
+    pub max_replay: u64,
 }
 
 /// A replica of a shard or of the beacon.
@@ -76,6 +89,15 @@ impl Member {
     /// Does it fetch its state? It takes no transactions then, and executes nothing.
     pub fn is_syncing(&self) -> bool {
         matches!(self, Member::Syncing(_))
+    }
+
+    /// The height of the state that it fetches, once it has chosen one.
+    pub fn fetches(&self) -> Option<Height> {
+        let Member::Syncing(member) = self else {
+            return None;
+        };
+        let target = member.target()?;
+        Some(target.link.block.header().height)
     }
 
     /// One step.

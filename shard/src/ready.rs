@@ -134,8 +134,11 @@ pub struct Ready {
     pub phases: Vec<PhaseStamp>,
     /// When to step again if nothing happens before.
     pub wake_at: Option<Time>,
-    /// The member has fetched its state: see [`finish_state_sync`](crate::finish_state_sync). It
-    /// must be recovered anew and not be stepped again.
+    /// The member must be recovered anew, from what the disk holds and with its newest safety record,
+    /// and not be stepped again. It has fetched its state (see
+    /// [`finish_state_sync`](crate::finish_state_sync)), or it is so far behind that it will fetch
+    /// one. Either way nothing of it is under way: all its writes are synced, and all blocks that it
+    /// gave out are executed.
     pub restart: bool,
     /// The member must not be stepped again.
     pub stop: Option<Fatal>,

@@ -1,6 +1,7 @@
 //! A shard's replica: consensus over the shard's chain, with the pools and the duties around it.
 //! It packs batches, fetches what blocks lack, hands committed blocks to the executor in order,
-//! signs checkpoints, and passes certified entries on to other shards.
+//! signs checkpoints, and passes certified entries on to other shards. When a record shows it a state
+//! of its shard that is very far ahead, it leaves for that one (`far_behind.rs`).
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,12 +17,14 @@ use lockstep_types::{
 
 use crate::batch::BatchContext;
 use crate::batch_pool::MAX_BODIES;
+use crate::far_behind::Lag;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
 use crate::member::Setup;
 use crate::mempool::Mempool;
 use crate::message::{Destination, Message, Outbound, Peer, Phase, Request, root_block};
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status, outbound};
 use crate::shard_chain::{MAX_COMMITTED, Place, ShardChain};
+use crate::state_sync::write_target;
 use crate::{Batch, CertifiedRecord, Checkpoint, CheckpointVote};
 
 /// A body that a block lacks may still be on its way by gossip; then nobody needs to be asked.
@@ -88,6 +91,10 @@ pub struct ShardMember {
     last_step: Time,
     /// The newest record that is known to exist, held or not.
     heard: WindowNumber,
+    /// The newest block that the executor was given.
+    handed: Height,
+    /// Whether this member is very far behind, and what it does about it.
+    lag: Lag,
 }
 
 impl ShardMember {
@@ -103,6 +110,7 @@ impl ShardMember {
             signer,
             timers,
             arrival,
+            max_replay,
             ..
         } = setup;
         let committee = CommitteeId::Shard(shard);
@@ -165,6 +173,7 @@ impl ShardMember {
             skips: found.skips,
             log_end: found.log_end,
         };
+        let handed = recovered.anchor.block.header().height;
         let replica = Replica::new(config, signer.clone(), chain, recovered)?;
         Ok(ShardMember {
             batch_context: BatchContext::new(&genesis, shard),
@@ -183,10 +192,15 @@ impl ShardMember {
             asked: BTreeMap::new(),
             last_step: Time::ZERO,
             heard: WindowNumber::ZERO,
+            handed,
+            lag: Lag::new(max_replay),
         })
     }
 
     pub(crate) fn step(&mut self, now: Time, input: Input) -> Ready {
+        if self.lag.is_leaving() {
+            return self.leave(input);
+        }
         let mut ready = Ready::default();
         self.look_at_clock(now);
         let input = self.on_input(now, input, &mut ready);
@@ -198,6 +212,7 @@ impl ShardMember {
         self.fetch(now, &mut ready);
         self.resend_checkpoints(now, &mut ready);
         self.set_wake(now, &mut ready);
+        self.seek_state(now, &mut ready);
         ready.position = ready.position.max(if ready.needs_sync() {
             self.position
         } else {
@@ -265,7 +280,10 @@ impl ShardMember {
             Message::Bundle(bundle) => self.on_bundle(from, bundle, ready),
             Message::Request(request) => self.on_request(from, request, ready),
             Message::Checkpoint(_) => ready.refuse(from, "checkpoints go to the beacon"),
-            // An answer that came after the state was complete.
+            Message::Manifest(manifest) if from.committee == CommitteeId::Shard(self.shard) => {
+                self.lag.on_answer(from.member, manifest);
+            }
+            // Parts came after the state was complete.
             Message::Manifest(_) | Message::Part(_) => {}
         }
         consensus::Input::Tick
@@ -303,6 +321,8 @@ impl ShardMember {
             .place(&committed)
             .map(|place| place.window.record);
         self.heard = self.heard.max(number);
+        let executed = self.replica.application().executed_height();
+        self.lag.on_record(self.shard, &record, executed);
         let ahead = applied.map_or(0, |applied| number.since(applied));
         if self.chain().bundles.record(number).is_some()
             || applied.is_some_and(|applied| number <= applied)
@@ -561,6 +581,7 @@ impl ShardMember {
             for batch in &block.batches {
                 self.chain().batches.on_executing(&batch.digest());
             }
+            self.handed = block.link.block.header().height;
             ready.execute.push(block);
             self.waiting.pop_front();
         }
@@ -762,6 +783,34 @@ impl ShardMember {
             .min();
     }
 
+    /// Asks for a state that is far ahead, and leaves for it when somebody holds one: the choice is
+    /// written down, and from here on nothing is begun.
+    fn seek_state(&mut self, now: Time, ready: &mut Ready) {
+        let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
+        let executed = self.replica.application().executed_height();
+        if let Some(target) = self.lag.seek(now, committee, executed, ready) {
+            self.log(ready, write_target(&target));
+        }
+    }
+
+    /// A member that leaves waits until all it has written is synced and all it has given to the
+    /// executor is executed. What others say they repeat to what it becomes.
+    fn leave(&mut self, input: Input) -> Ready {
+        match input {
+            Input::Synced(durable) if durable.covers(self.position) => self.lag.on_choice_synced(),
+            Input::Executed(block) => {
+                self.chain()
+                    .on_executed(block.height, block.digest, &block.place);
+            }
+            _ => {}
+        }
+        let executed = self.replica.application().executed_height();
+        Ready {
+            restart: self.lag.has_left() && executed >= self.handed,
+            ..Ready::default()
+        }
+    }
+
     fn chain(&mut self) -> &mut ShardChain {
         self.replica.application_mut()
     }
@@ -783,7 +832,7 @@ impl ShardMember {
         Status {
             view: self.replica.view(),
             leader: self.replica.leader(),
-            signs: self.replica.may_sign(),
+            signs: self.replica.may_sign() && !self.lag.is_leaving(),
             committed: committed.header().height,
             executed: chain.executed_height(),
             window: chain.open_window(),
@@ -814,6 +863,8 @@ impl ShardMember {
         let sources = usize::from(self.genesis.shard_count());
         let most = wanted + RECORDS_ASKED + 2 + sources;
         gauge.note("questions", self.asked.len(), most);
+        let own = CommitteeId::Shard(self.shard);
+        self.lag.measure(self.genesis.committee(own).size(), gauge);
     }
 }
 

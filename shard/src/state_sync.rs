@@ -4,6 +4,8 @@
 //! in consensus meanwhile and says nothing that it could regret.
 //!
 //! ```text
+//! chosen, by a member far behind ───────┐
+//!                                       ▼
 //! seeking ── f + 1 have answered ──▶ fetching ── nothing left, all synced ──▶ complete
 //!    ▲                                  │
 //!    └────── nobody holds it any more ──┘         then `finish_state_sync` looks at all of it
@@ -31,15 +33,14 @@ use parity_scale_codec::{Decode, DecodeAll, Encode};
 use crate::CertifiedRecord;
 use crate::executor::ledger_config;
 use crate::log::{
-    Base, forget_anchor, write_anchor, write_base, write_block, write_committed, write_record,
+    Base, forget_anchor, read_base, write_anchor, write_base, write_block, write_committed,
+    write_record,
 };
 use crate::member::Setup;
 use crate::message::{Destination, Message, Outbound, Peer, Request};
 use crate::ready::{Fatal, Input, Ready, Status};
+use crate::seeking::Seeking;
 use crate::snapshot::{Manifest, Part, PartBody, PartName};
-
-/// How often everybody is asked for the newest state while none is chosen.
-const SEEK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long to go on asking when f + 1 members have answered that they hold no state, or nobody has
 /// a newer one than they. After a restart of all it takes a barrier until there is one again; a
@@ -82,13 +83,6 @@ impl Task {
 }
 
 #[derive(Debug)]
-struct Seeking {
-    since: Option<Time>,
-    ask_at: Time,
-    answers: BTreeMap<MemberIndex, Option<Arc<Manifest>>>,
-}
-
-#[derive(Debug)]
 struct Fetching {
     target: Arc<Manifest>,
     /// What is left, with the hash of the subtree for accounts.
@@ -100,7 +94,10 @@ struct Fetching {
 
 #[derive(Debug)]
 enum Phase {
-    Seeking(Seeking),
+    /// With the time of the first step.
+    Seeking(Seeking, Option<Time>),
+    /// By a member that was far behind; its old state is not forgotten yet.
+    Chosen(Arc<Manifest>),
     Fetching(Fetching),
     /// Nothing is left; the last write ends at the position.
     Complete,
@@ -140,6 +137,7 @@ impl StateSync {
         let mut forget = Ledger::forget(store)?;
         forget.extend(forget_anchor());
         let phase = match read_target(store)? {
+            Some(target) if !is_begun(&target, store)? => Phase::Chosen(Arc::new(target)),
             Some(target) => {
                 let ranges = target.ledger.entries();
                 forget.extend(ranges.iter().flat_map(|range| range.forget()));
@@ -150,7 +148,7 @@ impl StateSync {
                     failures: 0,
                 })
             }
-            None => seeking(),
+            None => Phase::Seeking(Seeking::default(), None),
         };
         Ok(StateSync {
             genesis: setup.genesis.clone(),
@@ -189,16 +187,16 @@ impl StateSync {
             .committee(CommitteeId::Shard(self.shard))
             .size();
         match &self.phase {
-            Phase::Seeking(seeking) => gauge.note("states offered", seeking.answers.len(), members),
+            Phase::Seeking(seeking, _) => seeking.measure(members, gauge),
             Phase::Fetching(fetching) => gauge.note("questions", fetching.asked.len(), MAX_ASKED),
-            Phase::Complete => {}
+            Phase::Chosen(_) | Phase::Complete => {}
         }
         gauge.note("peers set aside", self.set_aside.len(), members);
     }
 
     fn seek_now(&mut self) {
-        if let Phase::Seeking(seeking) = &mut self.phase {
-            seeking.ask_at = Time::ZERO;
+        if let Phase::Seeking(seeking, _) = &mut self.phase {
+            seeking.ask_now();
         }
     }
 
@@ -206,8 +204,8 @@ impl StateSync {
         let own = from.committee == CommitteeId::Shard(self.shard);
         match message.into_inner() {
             Message::Manifest(manifest) if own => {
-                if let Phase::Seeking(seeking) = &mut self.phase {
-                    seeking.answers.insert(from.member, manifest);
+                if let Phase::Seeking(seeking, _) = &mut self.phase {
+                    seeking.on_answer(from.member, manifest);
                 }
             }
             Message::Part(part) if own => self.on_part(now, from, *part, ready),
@@ -248,42 +246,33 @@ impl StateSync {
     }
 
     fn go_on(&mut self, now: Time, ready: &mut Ready) {
-        if let Phase::Seeking(_) = self.phase {
+        if let Phase::Seeking(..) = self.phase {
             self.seek(now, ready);
+        }
+        if let Phase::Chosen(target) = &self.phase {
+            self.choose(target.clone(), ready);
         }
         if let Phase::Fetching(_) = self.phase {
             self.fetch(now, ready);
         }
     }
 
-    /// Asks everybody, and chooses the newest state once f + 1 have answered: one of them is
-    /// correct and has what the newest record it applied has made.
+    /// Asks everybody, and chooses the newest state once enough have answered.
     fn seek(&mut self, now: Time, ready: &mut Ready) {
         let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
-        let others = committee.size().saturating_sub(1);
-        let enough = committee.join_threshold().min(others);
-        let Phase::Seeking(seeking) = &mut self.phase else {
+        let Phase::Seeking(seeking, since) = &mut self.phase else {
             return;
         };
-        let since = *seeking.since.get_or_insert(now);
-        let newest = seeking.answers.values().flatten();
-        let newest = newest.max_by_key(|manifest| manifest.number()).cloned();
-        let heard = seeking.answers.len() >= enough;
-        if let Some(target) = newest.filter(|_| heard) {
+        let since = *since.get_or_insert(now);
+        let heard = seeking.is_answered(committee);
+        if let Some(target) = seeking.newest().filter(|_| heard) {
             return self.choose(target, ready);
         }
         if heard && now.since(since) >= SEEK_PATIENCE {
             self.phase = Phase::Complete;
             return;
         }
-        if now >= seeking.ask_at {
-            seeking.ask_at = now.after(SEEK_AGAIN);
-            ready.prompt.push(Outbound {
-                to: Destination::Committee,
-                message: Message::Request(Request::Manifest),
-            });
-        }
-        ready.wake_at = Some(seeking.ask_at);
+        ready.wake_at = Some(seeking.ask(now, ready));
     }
 
     /// Writes down what is to be fetched. From here on the old state is gone.
@@ -308,8 +297,9 @@ impl StateSync {
             let write = Write::put(Column::Meta, task.key(), hash.encode());
             ready.writes.push(write);
         }
-        let write = Write::put(Column::Meta, TARGET, target.encode());
-        ready.writes.push(write);
+        ready.writes.push(write_target(&target));
+        // From here on the store says where its history starts.
+        ready.writes.push(write_base(&Base::of(&target)));
         ready.writes.push(write_record(&target.record));
         self.phase = Phase::Fetching(Fetching {
             target,
@@ -335,7 +325,7 @@ impl StateSync {
             for task in fetching.left.keys() {
                 self.forget.push(Write::delete(Column::Meta, task.key()));
             }
-            self.phase = seeking();
+            self.phase = Phase::Seeking(Seeking::default(), None);
             return self.seek(now, ready);
         }
         let own = CommitteeId::Shard(self.shard);
@@ -378,11 +368,17 @@ impl StateSync {
         ready.wake_at = answers.chain(asides).min();
     }
 
-    pub(crate) fn status(&self) -> Status {
-        let target = match &self.phase {
+    /// The state that is fetched, once one is chosen.
+    pub(crate) fn target(&self) -> Option<&Manifest> {
+        match &self.phase {
             Phase::Fetching(fetching) => Some(&fetching.target),
-            Phase::Seeking(_) | Phase::Complete => None,
-        };
+            Phase::Chosen(target) => Some(target),
+            Phase::Seeking(..) | Phase::Complete => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let target = self.target();
         Status {
             view: View::ZERO,
             leader: self.me,
@@ -405,14 +401,6 @@ impl StateSync {
             votes_to: View::ZERO,
         }
     }
-}
-
-fn seeking() -> Phase {
-    Phase::Seeking(Seeking {
-        since: None,
-        ask_at: Time::ZERO,
-        answers: BTreeMap::new(),
-    })
 }
 
 impl Fetching {
@@ -506,10 +494,22 @@ fn own<T: DecodeAll>(bytes: &[u8], what: &str) -> Result<T, Fatal> {
     codec::decode_own(bytes).map_err(|_| Fatal::Store(format!("{what} in the store is damaged")))
 }
 
+/// Makes the next start one that fetches this state. Until that start has written down what is left
+/// to fetch, the store's own state stays as it is.
+pub(crate) fn write_target(target: &Manifest) -> Write {
+    Write::put(Column::Meta, TARGET, target.encode())
+}
+
 fn read_target(store: &dyn Store) -> Result<Option<Manifest>, Fatal> {
     let bytes = store.get(Column::Meta, TARGET)?;
     let target = bytes.map(|bytes| own(&bytes, "the state being fetched"));
     target.transpose()
+}
+
+/// Is what is left of this state written down, and the store's own state forgotten?
+fn is_begun(target: &Manifest, store: &dyn Store) -> Result<bool, Fatal> {
+    let base = read_base(store)?;
+    Ok(base.is_some_and(|base| base.height == target.link.block.header().height))
 }
 
 fn read_tasks(store: &dyn Store) -> Result<BTreeMap<Task, Digest>, Fatal> {
@@ -542,22 +542,16 @@ pub fn finish_state_sync(
     let Some(target) = read_target(store)? else {
         return Ok(None);
     };
-    if !read_tasks(store)?.is_empty() {
+    if !is_begun(&target, store)? || !read_tasks(store)?.is_empty() {
         return Ok(None);
     }
     let checkpoint = target.checkpoint(shard);
     let checkpoint = checkpoint.ok_or(Fatal::Store("a state of another shard".to_owned()))?;
     let config = ledger_config(genesis, shard);
     let mut writes = Ledger::install(config, &checkpoint.seal, &target.ledger, store)?;
-    let base = Base {
-        height: checkpoint.seal.height,
-        listed: target.listed.clone(),
-        digests: target.digests().into_iter().collect(),
-    };
     writes.push(write_block(&target.link));
     writes.extend(write_committed(&target.link, &target.proof));
     writes.push(write_anchor(&target.link, &target.skips, &target.place));
-    writes.push(write_base(&base));
     writes.push(Write::delete(Column::Meta, TARGET));
     Ok(Some(writes))
 }

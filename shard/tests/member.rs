@@ -9,7 +9,8 @@ use lockstep_consensus::{Arrival, TimerConfig};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, MemoryStore, Transaction};
 use lockstep_shard::{
-    Input, MAX_WAITING_PER_AUTHOR, Member, Message, PACK_DELAY, Peer, Ready, Request, Setup,
+    Input, MAX_REPLAY, MAX_WAITING_PER_AUTHOR, Member, Message, PACK_DELAY, Peer, Ready, Request,
+    Setup,
 };
 use lockstep_types::{
     AccountId, AssetId, BatchDigest, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified,
@@ -33,6 +34,7 @@ fn member() -> (Member, Arc<Genesis>) {
         signer: Arc::new(keys.validator(committee, me).unwrap().key.clone()),
         timers: TimerConfig::default(),
         arrival: Arrival::Unasked,
+        max_replay: MAX_REPLAY,
     };
     let member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
     (member, genesis)

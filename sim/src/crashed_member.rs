@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_types::{MemberIndex, Time};
 
 use crate::steady_load::{Final, SteadyLoad};
@@ -104,6 +104,7 @@ impl CrashedMember {
             links: Wan::JITTER,
             sync: SYNC,
             timers: TimerConfig::DEFAULT,
+            max_replay: MAX_REPLAY,
         });
         Wan::FOUR_REGIONS.lay(&mut world);
         let random = Random::new(self.seed);

@@ -205,6 +205,7 @@ impl World {
             signer: Arc::new(this.signer.clone()),
             timers: self.timers,
             arrival: this.arrival(record.is_none()),
+            max_replay: self.max_replay,
         };
         self.checkers.on_recovered(&this.peer, record.as_ref());
         let member = match committee.shard() {
@@ -213,6 +214,7 @@ impl World {
         };
         let member = member.map_err(|fatal| fatal.to_string())?;
         if member.is_syncing() {
+            self.checkers.on_fetching(&this.peer);
             return Ok((member, None));
         }
         let load = |shard| Executor::load(genesis, shard, this.disk.store());
@@ -220,12 +222,27 @@ impl World {
         Ok((member, executor.map_err(|fatal| fatal.to_string())?))
     }
 
-    /// A member has fetched its state and goes on from it.
+    /// A member has fetched its state and goes on from it, or has found that it is far behind and
+    /// begins to fetch one.
     pub(crate) fn begin_again(&mut self, node: usize) {
-        self.nodes[node].running = None;
+        let running = self.nodes[node]
+            .running
+            .take()
+            .expect("it has just stepped");
+        assert!(
+            running.syncing.is_empty(),
+            "a member leaves nothing under way"
+        );
         self.nodes[node].life += 1;
         self.nodes[node].stateless = false;
-        self.tell(node, format_args!("has its state"));
+        let left = !running.member.is_syncing();
+        self.left_behind += u64::from(left);
+        let what = if left {
+            "is far behind"
+        } else {
+            "has its state"
+        };
+        self.tell(node, format_args!("{what}"));
         self.restart(node);
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_types::{CommitteeId, Digest, Height, MemberIndex, Occupancy, ShardId, Time};
 
 use crate::byzantine::Lies;
@@ -123,6 +123,7 @@ impl Chains {
                 links: CALM,
                 sync: SYNC,
                 timers: TimerConfig::DEFAULT,
+                max_replay: MAX_REPLAY,
             });
             world.record_messages();
             let mut random = Random::new(0);
@@ -163,6 +164,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Transactions executed.
     pub executed: usize,
+    /// How often a member was so far behind that it fetched a state.
+    pub left_behind: u64,
     /// The faulty members, and what became of their lies.
     pub lies: BTreeMap<Peer, Lies>,
     /// How full things were at the most, the fullest first.
@@ -204,20 +207,29 @@ impl Run {
             true => chains.tape(shape),
             false => Tape::default(),
         };
+        let seed = random.fork().below(u64::MAX);
+        let mut clients = random.fork();
+        let max_replay = max_replay(&mut random);
         let mut world = World::new(WorldSpec {
-            seed: random.fork().below(u64::MAX),
+            seed,
             chain,
             links: CALM,
             sync: SYNC,
             timers: TimerConfig::DEFAULT,
+            max_replay,
         });
         if let Some(mut sink) = sink {
-            sink(&format!("seed {}: {shape}; {faults}", self.seed));
+            let seed = self.seed;
+            sink(&format!(
+                "seed {seed}: {shape}; replays {max_replay} blocks; {faults}"
+            ));
             world.trace_to(sink);
         }
         let start = world.now();
         faults.begin(&mut fate, &mut world);
-        let mut clients = random.fork();
+        if max_replay < MAX_REPLAY {
+            stay_away(&mut random, &mut world);
+        }
         let workload = Workload::new(&mut clients, &world);
         let mut stage = Stage {
             next_act: start,
@@ -237,11 +249,29 @@ impl Run {
             simulated: now.since(start),
             steps: world.steps(),
             executed: world.checkers.exactly_once.executed(),
+            left_behind: world.left_behind(),
             lies: world.checkers.lies().clone(),
             fullest: world.checkers.bounds.fullest(),
             digest: world.event_digest(),
         }
     }
+}
+
+/// In every third run members give up replaying after some dozen blocks.
+fn max_replay(random: &mut Random) -> u64 {
+    let few = 6 + random.below(30);
+    if random.chance(333) { few } else { MAX_REPLAY }
+}
+
+/// A member of some shard is down for long enough to miss that many.
+fn stay_away(random: &mut Random, world: &mut World) {
+    let shards = world
+        .peers()
+        .filter(|peer| peer.committee != CommitteeId::Beacon);
+    let peer = *random.pick(&shards.collect::<Vec<_>>());
+    let after = random.duration(Duration::from_secs(1), Duration::from_secs(4));
+    let down = random.duration(Duration::from_secs(6), Duration::from_secs(15));
+    world.crash_later(&peer, after, down);
 }
 
 fn index(drawn: u64) -> usize {

@@ -67,6 +67,8 @@ pub struct WorldSpec {
     pub sync: Duration,
     /// Durations of consensus.
     pub timers: TimerConfig,
+    /// Blocks that a member executes one by one rather than fetch the state after them.
+    pub max_replay: u64,
 }
 
 /// How often a process dies in the middle of something.
@@ -86,6 +88,7 @@ pub struct World {
     pub(crate) verifier: Verifier,
     pub(crate) contexts: BTreeMap<CommitteeId, VerifyContext>,
     pub(crate) timers: TimerConfig,
+    pub(crate) max_replay: u64,
     pub(crate) now: Time,
     pub(crate) agenda: Agenda,
     pub(crate) nodes: Vec<Node>,
@@ -107,6 +110,7 @@ pub struct World {
     /// Steps of the barrier as members stamped them.
     pub phases: Vec<(Peer, PhaseStamp)>,
     steps: u64,
+    pub(crate) left_behind: u64,
 }
 
 impl World {
@@ -133,8 +137,10 @@ impl World {
             trace: None,
             phases: Vec::new(),
             steps: 0,
+            left_behind: 0,
             random,
             timers: spec.timers,
+            max_replay: spec.max_replay,
             engine,
             chain: spec.chain,
         };
@@ -187,6 +193,11 @@ impl World {
     /// Steps taken by all members together.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How often a member was so far behind that it fetched a state.
+    pub fn left_behind(&self) -> u64 {
+        self.left_behind
     }
 
     /// All seats.

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_sim::{Chain, Links, World, WorldSpec};
 use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
 
@@ -37,6 +37,7 @@ fn a_shard_that_missed_many_barriers_is_at_the_newest_soon() {
             links: Links::exact(Duration::from_millis(20)),
             sync: Duration::from_millis(2),
             timers: TimerConfig::DEFAULT,
+            max_replay: MAX_REPLAY,
         });
         let shard = CommitteeId::Shard(ShardId::new(0));
         world

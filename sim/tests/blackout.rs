@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::{CommitteeId, Height, Time};
 
@@ -24,6 +24,7 @@ fn world(seed: u64, depth: u8) -> World {
         links: Links::exact(DELAY),
         sync: Duration::from_millis(2),
         timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
     })
 }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_sim::byzantine::{Kind, Lies};
 use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
@@ -90,6 +90,7 @@ fn world(seed: u64, validators: u8) -> World {
         },
         sync: Duration::from_millis(1),
         timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
     })
 }
 

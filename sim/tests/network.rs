@@ -8,7 +8,7 @@ use core::time::Duration;
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_ledger::{Action, Transaction};
-use lockstep_shard::{Peer, Phase};
+use lockstep_shard::{MAX_REPLAY, Peer, Phase};
 use lockstep_sim::{Chain, Links, World, WorldSpec};
 use lockstep_types::{AssetId, CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
 
@@ -26,6 +26,7 @@ fn world(seed: u64) -> World {
         links: Links::exact(DELAY),
         sync: Duration::ZERO,
         timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
     })
 }
 

@@ -1,15 +1,16 @@
-//! A shard's member whose directory was wiped fetches its state from the others: not block by
-//! block, also when one of them lies, and when it dies on the way.
+//! A shard's member whose directory was wiped, or that is very far behind, fetches its state from the
+//! others: not block by block, also when one of them lies, and when it dies on the way.
 
 #![allow(clippy::unwrap_used)]
 
+use core::ops::Range;
 use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{Archive, Peer};
+use lockstep_shard::{Archive, MAX_REPLAY, Peer};
 use lockstep_sim::byzantine::Kind;
-use lockstep_sim::{Chain, Harm, Links, Random, Workload, World, WorldSpec};
+use lockstep_sim::{Chain, Cut, Harm, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
 
 struct Run {
@@ -20,6 +21,11 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, depth: u8) -> Self {
+        Self::replaying(MAX_REPLAY, seed, depth)
+    }
+
+    /// Members that are further behind than so many blocks fetch a state.
+    fn replaying(max_replay: u64, seed: u64, depth: u8) -> Self {
         let world = World::new(WorldSpec {
             seed,
             chain: Chain::new(&DevelopmentSpec {
@@ -31,6 +37,7 @@ impl Run {
             links: Links::exact(Duration::from_millis(20)),
             sync: Duration::from_millis(2),
             timers: TimerConfig::DEFAULT,
+            max_replay,
         });
         let mut random = Random::new(seed);
         let clients = Workload::new(&mut random, &world);
@@ -53,6 +60,14 @@ impl Run {
     fn height(&self, peer: &Peer) -> Height {
         let executor = self.world.executor(peer);
         executor.map_or(Height::ZERO, |executor| executor.ledger().height())
+    }
+
+    /// How many of these heights' blocks a member has executed.
+    fn held(&self, peer: &Peer, heights: Range<u64>) -> usize {
+        let archive = Archive::new(self.world.store(peer));
+        heights
+            .filter(|height| archive.block(Height::new(*height)).unwrap().is_some())
+            .count()
     }
 
     /// Does the member execute what member 0 does, at its heels?
@@ -115,6 +130,65 @@ fn what_it_signs_afterwards_is_what_the_others_sign() {
         let later = run.world.executor(&member(0)).unwrap().ledger().recorded();
         let passed = later.unwrap().since(recorded.unwrap());
         assert!(passed >= 3, "depth {depth}: {passed} seals were recorded");
+    }
+}
+
+/// With what it would do otherwise, which shows that the blocks are there to be replayed.
+#[test]
+fn a_member_far_behind_gets_a_state_and_not_every_block() {
+    for depth in 0..3 {
+        for max_replay in [30, MAX_REPLAY] {
+            let mut run = Run::replaying(max_replay, 9, depth);
+            run.go(3_000);
+            let from = run.height(&member(2)).get();
+            run.world.crash(&member(2), Duration::from_secs(12));
+            run.go(12_010);
+            let missed = from + 1..run.height(&member(0)).get();
+            let most = usize::try_from(missed.end - missed.start).unwrap();
+            assert!(most > 100, "{most} blocks were missed");
+            if max_replay == MAX_REPLAY {
+                run.go(15_000);
+                let held = run.held(&member(2), missed);
+                assert_eq!((held, run.world.left_behind()), (most, 0));
+            } else {
+                run.until_back(&member(2));
+                let held = run.held(&member(2), missed);
+                assert_eq!(run.world.left_behind(), 1, "depth {depth}");
+                assert!(held < most / 3, "depth {depth}: {held} of {most} blocks");
+            }
+            assert!(run.is_back(&member(2)));
+            let seen = run.world.member(&member(2)).unwrap().status();
+            assert!(seen.signs, "with the safety record it had");
+        }
+    }
+}
+
+/// It was out of reach and not down: it hears all at once what the others say now.
+#[test]
+fn a_member_that_was_cut_off_gets_a_state_too() {
+    let mut run = Run::replaying(30, 10, 1);
+    run.go(3_000);
+    let cut = Cut::Apart([member(2)].into());
+    run.world.network_mut().cut(cut);
+    run.go(12_000);
+    run.world.network_mut().cut(Cut::Nothing);
+    run.until_back(&member(2));
+    assert_eq!(run.world.left_behind(), 1);
+}
+
+#[test]
+fn a_member_far_behind_comes_back_although_it_dies_at_any_moment() {
+    for (seed, after) in (40..).zip((0..24).map(|step| step * 45)) {
+        let mut run = Run::replaying(30, seed, 1);
+        run.go(3_000);
+        run.world.crash(&member(1), Duration::from_secs(8));
+        run.go(8_000 + after);
+        run.world.crash(&member(1), Duration::from_millis(100));
+        run.go(110);
+        run.until_back(&member(1));
+        assert!(run.world.left_behind() <= 2, "after {after} ms");
+        run.go(1_000);
+        assert!(run.is_back(&member(1)));
     }
 }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_sim::{Chain, Harm, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::Time;
 
@@ -25,6 +25,7 @@ fn world(seed: u64, depth: u8) -> World {
         links: Links::exact(Duration::from_millis(20)),
         sync: Duration::from_millis(2),
         timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
     })
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::Peer;
+use lockstep_shard::{MAX_REPLAY, Peer};
 use lockstep_sim::twins::regressions;
 use lockstep_sim::{Chain, Chains, Cut, Harm, Links, Run, World, WorldSpec};
 use lockstep_types::planted::{BUGS, Bug, Entry, NOT_YET, plant, reached};
@@ -138,6 +138,7 @@ fn halve() -> Option<String> {
             links: Links::exact(Duration::from_millis(20)),
             sync: Duration::from_millis(1),
             timers: TimerConfig::DEFAULT,
+            max_replay: MAX_REPLAY,
         });
         let half = world.peers().filter(|peer| peer.member.get() < 3).collect();
         for cut in [Cut::Nothing, Cut::Apart(half), Cut::Nothing] {
@@ -176,6 +177,7 @@ fn stand_still(member: MemberIndex, harm: Harm) -> Result<(), String> {
         links: Links::exact(Duration::from_millis(20)),
         sync: Duration::from_millis(1),
         timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
     });
     let peer = Peer {
         committee: CommitteeId::Beacon,

@@ -32,9 +32,10 @@ fn missing(store: &dyn Store) -> Result<Option<String>, Fatal> {
         return Ok(None);
     };
     let archive = Archive::new(store);
-    let lowest = top.get().saturating_sub(BLOCKS);
+    // What it was given as a whole it has not executed.
+    let given = archive.history_after()?.get();
+    let lowest = top.get().saturating_sub(BLOCKS).max(given + 1);
     for height in (lowest..=top.get()).rev().map(Height::new) {
-        // Below what it was given as a whole there are no blocks.
         let Some(link) = archive.block(height)? else {
             break;
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_ledger::{History, Store, Subject};
-use lockstep_shard::{ExecutedBlock, Peer};
+use lockstep_shard::{Archive, ExecutedBlock, Peer};
 use lockstep_types::{EffectsDigest, Height, ShardId, TransactionId};
 
 use super::Broken;
@@ -53,7 +53,12 @@ impl Durability {
     pub fn check(&self, peer: &Peer, store: &dyn Store) -> Result<(), Broken> {
         let shard = peer.committee.shard().expect("shards execute");
         let history = History::new(store);
-        for ((_, id), (height, digest)) in self.told.iter().filter(|((of, _), _)| *of == shard) {
+        let after = Archive::new(store).history_after();
+        let after = after.map_err(|fatal| lost(fatal.to_string()))?;
+        // Nobody asks a member for what was executed before the state that it fetched.
+        let here = |told: &Height| *told > after;
+        let of_shard = self.told.iter().filter(|((of, _), _)| *of == shard);
+        for ((_, id), (height, digest)) in of_shard.filter(|(_, (height, _))| here(height)) {
             let found = history.find(id).ok().flatten().map(|(height, _)| height);
             let block = history.block(*height).ok().flatten();
             let stored = block.map(|block| block.digest());

@@ -171,6 +171,11 @@ impl Checkers {
         self.agreement.on_amnesia(peer);
     }
 
+    /// This member fetches a state: what it commits next may be any block above.
+    pub(crate) fn on_fetching(&mut self, peer: &Peer) {
+        self.agreement.on_amnesia(peer);
+    }
+
     /// This member's clock is wrong: what waits at it may be given up at any time.
     pub fn let_forget(&mut self, peer: Peer) {
         self.hasty.insert(peer);

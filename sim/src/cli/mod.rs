@@ -80,10 +80,11 @@ fn failure(arguments: &Arguments, seed: u64, ran: &Ran) -> Option<String> {
 
 fn print_passed(seed: u64, outcome: &Outcome) {
     println!(
-        "seed {seed}: {:.1} s, {} steps, {} executed, events {} | {}",
+        "seed {seed}: {:.1} s, {} steps, {} executed, {} far behind, events {} | {}",
         outcome.simulated.as_secs_f64(),
         outcome.steps,
         outcome.executed,
+        outcome.left_behind,
         outcome.digest,
         outcome.faults
     );

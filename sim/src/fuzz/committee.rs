@@ -194,6 +194,7 @@ impl<'a> World<'a> {
             signer: Arc::new(self.forge.signer(self.committee, me)),
             timers: TimerConfig::default(),
             arrival: lockstep_consensus::Arrival::Unasked,
+            max_replay: lockstep_shard::MAX_REPLAY,
         };
         let recovered = Member::recover(setup, &store, record.clone());
         let load = |shard| Executor::load(self.forge.genesis.clone(), shard, &store);
