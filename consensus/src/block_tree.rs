@@ -178,7 +178,9 @@ impl BlockTree {
                 committed,
             });
         }
-        self.check(&link)?;
+        if !lockstep_types::planted!(BlocksNeedNotFit) {
+            self.check(&link)?;
+        }
         self.make_room(high, &link.block.header().parent)?;
         let header = link.block.header();
         let commits = self.commits_of_child(&header.parent);

@@ -67,7 +67,7 @@ impl SkipTable {
 
     /// The table on top of the block with this header, whose parent has this table.
     #[must_use]
-    pub(crate) fn after(&self, committee: &Committee, header: &Header) -> SkipTable {
+    pub fn after(&self, committee: &Committee, header: &Header) -> SkipTable {
         let mut table = self.clone();
         let gap = header.view.since(header.parent_view).saturating_sub(1);
         // Of a gap in which everybody failed the last turn of each counts.

@@ -13,6 +13,7 @@ use lockstep_shard::{
 use lockstep_types::{CommitteeId, Durable, ShardId};
 
 use crate::World;
+use crate::checker::twice;
 use crate::disk::Harm;
 use crate::event::Event;
 use crate::node::{Node, Running};
@@ -328,10 +329,15 @@ impl World {
 
     pub(crate) fn execute(&mut self, node: usize, block: ExecuteBlock) {
         let peer = self.nodes[node].peer;
+        let again = self.rehearse(node, &block);
         let executor = self.running(node).executor.as_mut();
         let executor = executor.expect("shards execute");
         match executor.step(block, &mut run_in_order) {
             Ok(execution) => {
+                if let Some(again) = again {
+                    let executed = &execution.executed;
+                    self.checkers.on_executed_again(&peer, &again, executed);
+                }
                 if let Some(snapshot) = execution.snapshot {
                     let now = self.now;
                     self.running(node).shelf.put(now, snapshot);
@@ -357,6 +363,15 @@ impl World {
             }
             Err(fatal) => self.stop(node, &fatal),
         }
+    }
+
+    /// What a member with a good disk would come to if it started again before this block.
+    fn rehearse(&self, node: usize, block: &ExecuteBlock) -> Option<Result<ExecutedBlock, Fatal>> {
+        let Node { peer, disk, .. } = &self.nodes[node];
+        if !self.checkers.is_sound(peer) {
+            return None;
+        }
+        twice::rehearse(&self.chain.genesis, peer, disk.contents(), block)
     }
 
     pub(crate) fn on_executed(&mut self, node: usize, block: Box<ExecutedBlock>) {

@@ -354,7 +354,7 @@ impl World {
         let now = self.nodes[node].clock.read(self.now);
         let mut ready = self.running(node).member.step(now, input);
         let peer = self.nodes[node].peer;
-        self.checkers.on_step(&peer, &ready);
+        self.checkers.on_step(&peer, now, &ready);
         let running = self.nodes[node].running.as_ref();
         let running = running.expect("it has just taken a step");
         let executor = running.executor.as_ref();

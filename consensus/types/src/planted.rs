@@ -94,6 +94,10 @@ bugs! {
     SyncWithoutCertificates: "R28" in "check_chain",
     /// Nothing is said twice: whoever has missed something stays where it is.
     NeverRepeat: "R22" in "Replica::settle",
+    /// A block need not have the height, time and parent's view that follow from its parent's.
+    BlocksNeedNotFit: "R23" in "BlockTree::insert",
+    /// A voter does not wait for the time of the block.
+    VoteAheadOfClock: "R25" in "Replica::judge",
     /// Votes of any view are kept, for ever.
     UnboundedVotes: "R32" in "Tally::add_vote, Replica::on_vote",
 
@@ -106,6 +110,8 @@ bugs! {
     PayloadAfterSeal: "B4" in "ShardChain::is_open",
     /// A checkpoint leaves before the log it vouches for is synced.
     CheckpointBeforeSync: "B7" in "ShardMember::send_checkpoint",
+    /// A restart forgets the batches listed lately, which the next checkpoint names.
+    PastForgottenAtRestart: "B7" in "Past::load",
     /// A checkpoint is said once.
     CheckpointSaidOnce: "B8" in "ShardMember::resend_checkpoints",
     /// Where the record after the next is known, it is applied.

@@ -123,22 +123,29 @@ fn simulate(chains: &mut Chains, seed: u64) -> Option<String> {
     Some(format!("seed {seed}: {found}"))
 }
 
+/// A world in which nothing goes wrong by itself.
+fn quiet_world(spec: &DevelopmentSpec) -> World {
+    let chain = Chain::new(&DevelopmentSpec {
+        time: Time::from_millis(1_000),
+        ..spec.clone()
+    });
+    World::new(WorldSpec {
+        seed: 0,
+        chain,
+        links: Links::exact(Duration::from_millis(20)),
+        sync: Duration::from_millis(1),
+        timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
+    })
+}
+
 /// Committees of six, cut into halves and put together again. Two members of six may not be missing
 /// from a quorum, so neither half may go on.
 fn halve() -> Option<String> {
     let found = noticed(|| {
-        let chain = Chain::new(&DevelopmentSpec {
+        let mut world = quiet_world(&DevelopmentSpec {
             validators: 6,
-            time: Time::from_millis(1_000),
             ..DevelopmentSpec::default()
-        });
-        let mut world = World::new(WorldSpec {
-            seed: 0,
-            chain,
-            links: Links::exact(Duration::from_millis(20)),
-            sync: Duration::from_millis(1),
-            timers: TimerConfig::DEFAULT,
-            max_replay: MAX_REPLAY,
         });
         let half = world.peers().filter(|peer| peer.member.get() < 3).collect();
         for cut in [Cut::Nothing, Cut::Apart(half), Cut::Nothing] {
@@ -166,18 +173,9 @@ fn forget() -> Option<String> {
 }
 
 fn stand_still(member: MemberIndex, harm: Harm) -> Result<(), String> {
-    let chain = Chain::new(&DevelopmentSpec {
+    let mut world = quiet_world(&DevelopmentSpec {
         interval: Duration::from_millis(500),
-        time: Time::from_millis(1_000),
         ..DevelopmentSpec::default()
-    });
-    let mut world = World::new(WorldSpec {
-        seed: 0,
-        chain,
-        links: Links::exact(Duration::from_millis(20)),
-        sync: Duration::from_millis(1),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
     });
     let peer = Peer {
         committee: CommitteeId::Beacon,

@@ -23,7 +23,7 @@ pub(super) struct BadBatch {
 fn bad(seat: &mut Seat<'_>) -> Option<Batch> {
     let known = seat.memory.batches.back()?;
     let (window, mut transactions) = (known.header.window, known.transactions.clone());
-    let sequence = seat.now.micros();
+    let sequence = seat.place.now.micros();
     match seat.choose(7) {
         0 => return Some(seat.batch(WindowNumber::ZERO, sequence, transactions)),
         1 => {
@@ -39,7 +39,7 @@ fn bad(seat: &mut Seat<'_>) -> Option<Batch> {
         3 => transactions.clear(),
         4 => {
             let one = transactions.first()?.clone();
-            let most = seat.genesis.limits.batch_transactions as usize;
+            let most = seat.place.genesis.limits.batch_transactions as usize;
             transactions = vec![one; most + 1];
         }
         5 => transactions.first_mut()?.signature = Signature::new([9; 64]),
@@ -50,16 +50,16 @@ fn bad(seat: &mut Seat<'_>) -> Option<Batch> {
 
 impl Behaviour for BadBatch {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if seat.now < self.rests_until {
+        if seat.place.now < self.rests_until {
             return;
         }
-        self.rests_until = seat.now.after(REST);
+        self.rests_until = seat.place.now.after(REST);
         let Some(batch) = bad(seat) else { return };
         let message = Message::Batch(Arc::new(batch));
         for to in seat.others() {
             seat.lie(to, message.clone());
         }
-        if !self.has_flooded && seat.random.chance(50) {
+        if !self.has_flooded && seat.place.random.chance(50) {
             self.has_flooded = true;
             self.flood(seat);
         }

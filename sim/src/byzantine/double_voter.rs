@@ -35,7 +35,7 @@ impl Behaviour for DoubleVoter {
         let (rival, first) = match inner {
             consensus::Message::Vote(vote) => {
                 let rival = self.rival(seat, vote.view, Some(vote.block));
-                (rival, seat.random.chance(500))
+                (rival, seat.place.random.chance(500))
             }
             consensus::Message::Timeout(timeout) => (self.rival(seat, timeout.view, None), false),
             _ => return seat.say(to, message),

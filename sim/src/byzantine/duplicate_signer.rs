@@ -13,13 +13,14 @@ pub(super) struct DuplicateSigner;
 
 /// A certificate for a block that nobody but this member has voted for.
 fn certificate(seat: &mut Seat<'_>, view: View, block: BlockId) -> QuorumCertificate {
-    let committee = seat.genesis.committee(seat.peer.committee);
+    let committee = seat.place.genesis.committee(seat.place.peer.committee);
     let (quorum, size) = (committee.quorum(), committee.size());
     let own = seat
+        .place
         .signer
         .sign(&Vote::statement(&seat.domain(), Epoch::ZERO, view, &block));
     let everybody: Signers = committee.indices().take(quorum).collect();
-    let alone: Signers = core::iter::once(seat.peer.member).collect();
+    let alone: Signers = core::iter::once(seat.place.peer.member).collect();
     let index = |at: usize| MemberIndex::new(u8::try_from(at).expect("at most 64 members"));
     let nobodies: Signers = (size..size + quorum).map(index).collect();
     let (signers, signatures) = match seat.choose(5) {
@@ -40,7 +41,7 @@ fn certificate(seat: &mut Seat<'_>, view: View, block: BlockId) -> QuorumCertifi
 
 impl Behaviour for DuplicateSigner {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(50) {
+        if !seat.place.random.chance(50) {
             return;
         }
         let Some((newest, proposal)) = seat.memory.proposals.last_key_value() else {
@@ -51,12 +52,19 @@ impl Behaviour for DuplicateSigner {
             _ => (newest.next(), seat.invented(newest.next())),
         };
         let high_qc = certificate(seat, view, block);
-        let message = if seat.random.chance(500) {
+        let message = if seat.place.random.chance(500) {
             let high_tc = None;
             consensus::Message::Certificates(Box::new(consensus::Certificates { high_qc, high_tc }))
         } else {
-            let (author, domain) = (seat.peer.member, seat.domain());
-            let timeout = Timeout::sign(seat.signer, &domain, author, view.next(), high_qc, None);
+            let (author, domain) = (seat.place.peer.member, seat.domain());
+            let timeout = Timeout::sign(
+                seat.place.signer,
+                &domain,
+                author,
+                view.next(),
+                high_qc,
+                None,
+            );
             consensus::Message::Timeout(Box::new(timeout))
         };
         let to = seat.somebody();

@@ -37,8 +37,8 @@ impl Equivocator {
         }
         let message = |proposal| consensus::Message::Proposal(Box::new(proposal));
         let (own, twin) = (message(proposal.clone()), message(twin));
-        let both = seat.random.chance(500);
-        if seat.random.chance(500) {
+        let both = seat.place.random.chance(500);
+        if seat.place.random.chance(500) {
             seat.say(to, Message::Consensus(own));
             if both {
                 seat.lie_in_consensus(to, twin);

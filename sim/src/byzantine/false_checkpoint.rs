@@ -41,9 +41,14 @@ impl Behaviour for FalseCheckpoint {
             return seat.say(to, message);
         };
         let falsified = falsified(seat, vote.checkpoint.clone());
-        let vote = CheckpointVote::sign(seat.genesis, seat.signer, seat.peer.member, falsified);
+        let vote = CheckpointVote::sign(
+            seat.place.genesis,
+            seat.place.signer,
+            seat.place.peer.member,
+            falsified,
+        );
         seat.lie(to, Message::Checkpoint(Box::new(vote)));
-        if seat.random.chance(250) {
+        if seat.place.random.chance(250) {
             seat.say(to, message);
         }
     }

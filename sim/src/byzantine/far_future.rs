@@ -28,11 +28,18 @@ fn for_its_own(seat: &mut Seat<'_>) -> Option<Message> {
     let (near, proposal) = memory.proposals.last_key_value()?;
     let (_, high_qc) = memory.certificates.last_key_value()?;
     let view = View::new(far(seat, near.get()));
-    let (author, domain) = (seat.peer.member, seat.domain());
+    let (author, domain) = (seat.place.peer.member, seat.domain());
     Some(Message::Consensus(match seat.choose(5) {
         0 => seat.vote(view, seat.invented(view)),
         1 => {
-            let timeout = Timeout::sign(seat.signer, &domain, author, view, high_qc.clone(), None);
+            let timeout = Timeout::sign(
+                seat.place.signer,
+                &domain,
+                author,
+                view,
+                high_qc.clone(),
+                None,
+            );
             consensus::Message::Timeout(Box::new(timeout))
         }
         2 => {
@@ -60,22 +67,28 @@ fn for_its_own(seat: &mut Seat<'_>) -> Option<Message> {
 
 /// Something for another committee.
 fn for_others(seat: &mut Seat<'_>) -> Option<(CommitteeId, Message)> {
-    if seat.peer.committee != CommitteeId::Beacon
-        && seat.random.chance(500)
+    if seat.place.peer.committee != CommitteeId::Beacon
+        && seat.place.random.chance(500)
         && let Some(vote) = seat.memory.checkpoints.back()
     {
         let mut checkpoint = vote.checkpoint.clone();
         let window = WindowNumber::new(far(seat, checkpoint.window().get()));
         checkpoint.seal.window = window;
-        let vote = CheckpointVote::sign(seat.genesis, seat.signer, seat.peer.member, checkpoint);
+        let vote = CheckpointVote::sign(
+            seat.place.genesis,
+            seat.place.signer,
+            seat.place.peer.member,
+            checkpoint,
+        );
         return Some((CommitteeId::Beacon, Message::Checkpoint(Box::new(vote))));
     }
-    let committees: Vec<CommitteeId> = seat.genesis.committees().collect();
-    let committee = *seat.random.pick(&committees);
+    let committees: Vec<CommitteeId> = seat.place.genesis.committees().collect();
+    let committee = *seat.place.random.pick(&committees);
     let request = match seat.choose(2) {
         0 => Request::Record(WindowNumber::new(far(seat, 100))),
         _ => Request::Entries {
             destination: seat
+                .place
                 .peer
                 .committee
                 .shard()
@@ -88,13 +101,13 @@ fn for_others(seat: &mut Seat<'_>) -> Option<(CommitteeId, Message)> {
 
 impl Behaviour for FarFuture {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if seat.random.chance(100)
+        if seat.place.random.chance(100)
             && let Some(message) = for_its_own(seat)
         {
             let to = seat.somebody();
             seat.lie(to, message);
         }
-        if seat.random.chance(20)
+        if seat.place.random.chance(20)
             && let Some((committee, message)) = for_others(seat)
             && let Some(to) = seat.somebody_in(|id| id == committee)
         {

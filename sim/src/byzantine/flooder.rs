@@ -29,7 +29,7 @@ fn question(seat: &mut Seat<'_>) -> Request {
         2 => Request::Record(WindowNumber::new(1)),
         3 => Request::Bundle(hash("lockstep/none", &1u8)),
         _ => Request::Entries {
-            destination: ShardId::new(u16::try_from(seat.random.below(3)).expect("small")),
+            destination: ShardId::new(u16::try_from(seat.place.random.below(3)).expect("small")),
             from: 0,
         },
     }
@@ -37,10 +37,10 @@ fn question(seat: &mut Seat<'_>) -> Request {
 
 impl Behaviour for Flooder {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if seat.now < self.rests_until {
+        if seat.place.now < self.rests_until {
             return;
         }
-        self.rests_until = seat.now.after(REST);
+        self.rests_until = seat.place.now.after(REST);
         let (to, known) = (seat.somebody(), seat.memory.certificates.last_key_value());
         let Some((_, qc)) = known else { return };
         let from = Height::ZERO;

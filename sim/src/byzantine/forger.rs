@@ -23,7 +23,7 @@ fn proof(seat: &mut Seat<'_>, header: &Header, qc: &QuorumCertificate) -> Commit
         ..header.clone()
     };
     let mut child_qc = qc.clone();
-    if seat.random.chance(500) {
+    if seat.place.random.chance(500) {
         child_qc.block = child.id();
         child_qc.view = child.view;
     }
@@ -37,7 +37,7 @@ fn proof(seat: &mut Seat<'_>, header: &Header, qc: &QuorumCertificate) -> Commit
 
 impl Behaviour for Forger {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(300) {
+        if !seat.place.random.chance(300) {
             return;
         }
         let memory = seat.memory;

@@ -10,7 +10,7 @@ use super::{Behaviour, Seat};
 pub(super) struct Garbage;
 
 fn index(seat: &mut Seat<'_>, length: usize) -> usize {
-    usize::try_from(seat.random.below(length as u64)).expect("a length")
+    usize::try_from(seat.place.random.below(length as u64)).expect("a length")
 }
 
 fn spoil(seat: &mut Seat<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
@@ -26,12 +26,14 @@ fn spoil(seat: &mut Seat<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
         }
         3 => {
             let length = index(seat, 200);
-            bytes = (0..length).map(|_| seat.random.below(256) as u8).collect();
+            bytes = (0..length)
+                .map(|_| seat.place.random.below(256) as u8)
+                .collect();
         }
         _ => {
-            for _ in 0..1 + seat.random.below(4) {
+            for _ in 0..1 + seat.place.random.below(4) {
                 let at = index(seat, bytes.len());
-                bytes[at] ^= 1 << seat.random.below(8);
+                bytes[at] ^= 1 << seat.place.random.below(8);
             }
         }
     }
@@ -40,7 +42,7 @@ fn spoil(seat: &mut Seat<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
 
 impl Behaviour for Garbage {
     fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
-        if seat.random.chance(150) {
+        if seat.place.random.chance(150) {
             let bytes = spoil(seat, message.encode());
             seat.lie_in_bytes(to, bytes);
         }

@@ -23,7 +23,7 @@ pub(super) struct Hidden {
 impl Hidden {
     fn keeps(&mut self, seat: &mut Seat<'_>, view: View) -> bool {
         let keeps = self.keeps.entry(view);
-        let keeps = *keeps.or_insert_with(|| seat.random.chance(500));
+        let keeps = *keeps.or_insert_with(|| seat.place.random.chance(500));
         if self.keeps.len() > REMEMBERED {
             self.keeps.pop_first();
         }
@@ -52,7 +52,7 @@ impl Behaviour for Hidden {
     }
 
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(50) {
+        if !seat.place.random.chance(50) {
             return;
         }
         let Some((_, highest)) = seat.memory.certificates.last_key_value() else {

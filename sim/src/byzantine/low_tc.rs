@@ -19,10 +19,24 @@ fn lowest(seat: &mut Seat<'_>, view: View) -> Option<TimeoutCertificate> {
     let memory = seat.memory;
     let all = (view, MemberIndex::new(0))..=(view, MemberIndex::new(u8::MAX));
     let heard = memory.timeouts.range(all).map(|(_, timeout)| timeout);
-    let mut heard: Vec<&Timeout> = heard.filter(|t| t.author != seat.peer.member).collect();
+    let mut heard: Vec<&Timeout> = heard
+        .filter(|t| t.author != seat.place.peer.member)
+        .collect();
     heard.sort_by_key(|timeout| timeout.high_qc.view);
-    heard.truncate(seat.genesis.committee(seat.peer.committee).quorum() - 1);
-    if heard.len() + 1 < seat.genesis.committee(seat.peer.committee).quorum() {
+    heard.truncate(
+        seat.place
+            .genesis
+            .committee(seat.place.peer.committee)
+            .quorum()
+            - 1,
+    );
+    if heard.len() + 1
+        < seat
+            .place
+            .genesis
+            .committee(seat.place.peer.committee)
+            .quorum()
+    {
         return None;
     }
     let highest = (*heard.last()?).clone();
@@ -35,7 +49,11 @@ fn lowest(seat: &mut Seat<'_>, view: View) -> Option<TimeoutCertificate> {
         .iter()
         .map(|timeout| (timeout.author, timeout.high_qc.view, timeout.signature))
         .collect();
-    signed.push((seat.peer.member, View::ZERO, seat.signer.sign(&own)));
+    signed.push((
+        seat.place.peer.member,
+        View::ZERO,
+        seat.place.signer.sign(&own),
+    ));
     signed.sort_by_key(|(author, ..)| *author);
     Some(TimeoutCertificate {
         epoch: Epoch::ZERO,
@@ -70,7 +88,7 @@ impl Behaviour for LowTc {
         let Some((view, _)) = seat.memory.timeouts.keys().next_back().copied() else {
             return;
         };
-        if seat.random.chance(100)
+        if seat.place.random.chance(100)
             && let Some(tc) = lowest(seat, view)
         {
             let certificates = consensus::Certificates {

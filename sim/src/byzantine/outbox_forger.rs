@@ -36,8 +36,8 @@ fn forged(seat: &mut Seat<'_>, bundle: &Bundle) -> Option<Bundle> {
             forged.proof = DecodeAll::decode_all(&mut &bytes[..]).ok()?;
         }
         _ => {
-            let from = bundle.from + seat.random.below(bundle.entries.len() as u64 + 1);
-            forged = seat.executor?.entries(bundle.destination, from)?;
+            let from = bundle.from + seat.place.random.below(bundle.entries.len() as u64 + 1);
+            forged = seat.place.executor?.entries(bundle.destination, from)?;
         }
     }
     Some(forged)
@@ -46,7 +46,7 @@ fn forged(seat: &mut Seat<'_>, bundle: &Bundle) -> Option<Bundle> {
 impl Behaviour for OutboxForger {
     fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
         if let Message::Bundle(bundle) = &message
-            && seat.random.chance(700)
+            && seat.place.random.chance(700)
             && let Some(forged) = forged(seat, bundle)
         {
             return seat.lie(to, Message::Bundle(Arc::new(forged)));

@@ -8,7 +8,7 @@ pub(super) struct Replayer;
 
 impl Behaviour for Replayer {
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(150) || seat.memory.messages.is_empty() {
+        if !seat.place.random.chance(150) || seat.memory.messages.is_empty() {
             return;
         }
         let at = seat.choose(seat.memory.messages.len() as u64);

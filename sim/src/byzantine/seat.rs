@@ -53,18 +53,8 @@ pub struct Place<'a> {
 
 /// A liar at work.
 pub struct Seat<'a> {
-    /// The chain.
-    pub genesis: &'a Arc<Genesis>,
-    /// Its seat.
-    pub peer: Peer,
-    /// Signs for this seat and for no other.
-    pub signer: &'a KeyedSigner,
-    /// The time.
-    pub now: Time,
-    /// Its replica's execution, in a shard.
-    pub executor: Option<&'a Executor>,
-    /// For its free choices.
-    pub random: &'a mut Random,
+    /// Where it sits, and what it may use.
+    pub place: Place<'a>,
     /// What it has seen.
     pub memory: &'a Memory,
     pub(super) post: Post,
@@ -72,21 +62,8 @@ pub struct Seat<'a> {
 
 impl<'a> Seat<'a> {
     pub(super) fn new(place: Place<'a>, memory: &'a Memory) -> Self {
-        let Place {
-            genesis,
-            peer,
-            signer,
-            now,
-            executor,
-            random,
-        } = place;
         Seat {
-            genesis,
-            peer,
-            signer,
-            now,
-            executor,
-            random,
+            place,
             memory,
             post: Post::default(),
         }
@@ -126,61 +103,64 @@ impl<'a> Seat<'a> {
 
     /// The chain and committee its statements are for.
     pub fn domain(&self) -> Domain {
-        self.genesis.domain(self.peer.committee)
+        self.place.genesis.domain(self.place.peer.committee)
     }
 
     /// Members that may be faulty in its committee.
     pub fn faulty(&self) -> usize {
-        self.genesis.committee(self.peer.committee).max_faulty()
+        self.place
+            .genesis
+            .committee(self.place.peer.committee)
+            .max_faulty()
     }
 
     /// The members of a committee but itself.
     pub fn members(&self, committee: CommitteeId) -> Vec<Peer> {
-        let members = self.genesis.committee(committee).indices();
+        let members = self.place.genesis.committee(committee).indices();
         members
             .map(|member| Peer { committee, member })
-            .filter(|peer| *peer != self.peer)
+            .filter(|peer| *peer != self.place.peer)
             .collect()
     }
 
     /// The other members of its committee.
     pub fn others(&self) -> Vec<Peer> {
-        self.members(self.peer.committee)
+        self.members(self.place.peer.committee)
     }
 
     /// One of them.
     pub fn somebody(&mut self) -> Peer {
         let others = self.others();
-        *self.random.pick(&others)
+        *self.place.random.pick(&others)
     }
 
     /// A member of any of these committees, but itself.
     pub fn somebody_in(&mut self, wanted: impl Fn(CommitteeId) -> bool) -> Option<Peer> {
-        let committees = self.genesis.committees().filter(|id| wanted(*id));
+        let committees = self.place.genesis.committees().filter(|id| wanted(*id));
         let peers: Vec<Peer> = committees.flat_map(|id| self.members(id)).collect();
-        (!peers.is_empty()).then(|| *self.random.pick(&peers))
+        (!peers.is_empty()).then(|| *self.place.random.pick(&peers))
     }
 
     /// A draw from so few that it is an index.
     pub fn choose(&mut self, bound: u64) -> usize {
-        usize::try_from(self.random.below(bound)).expect("a small number")
+        usize::try_from(self.place.random.below(bound)).expect("a small number")
     }
 
     /// Is it this member's own proposal?
     pub fn is_mine(&self, proposal: &Proposal) -> bool {
-        proposal.proposer() == self.peer.member
+        proposal.proposer() == self.place.peer.member
     }
 
     /// Its vote.
     pub fn vote(&self, view: View, block: BlockId) -> consensus::Message {
-        let (author, domain) = (self.peer.member, self.domain());
-        let vote = Vote::sign(self.signer, &domain, author, Epoch::ZERO, view, block);
+        let (author, domain) = (self.place.peer.member, self.domain());
+        let vote = Vote::sign(self.place.signer, &domain, author, Epoch::ZERO, view, block);
         consensus::Message::Vote(vote)
     }
 
     /// A block that nobody has made.
     pub fn invented(&self, view: View) -> BlockId {
-        BlockId::new(hash("lockstep/invented", &(view, self.peer)))
+        BlockId::new(hash("lockstep/invented", &(view, self.place.peer)))
     }
 
     /// Its proposal of a block.
@@ -192,7 +172,13 @@ impl<'a> Seat<'a> {
         entered_by: Option<TimeoutCertificate>,
     ) -> Proposal {
         let block = Block::new(header, payload);
-        Proposal::sign(self.signer, &self.domain(), block, justify, entered_by)
+        Proposal::sign(
+            self.place.signer,
+            &self.domain(),
+            block,
+            justify,
+            entered_by,
+        )
     }
 
     /// `timeout` naming an older certificate. It must show how its view was entered, so only where
@@ -201,11 +187,11 @@ impl<'a> Seat<'a> {
         let entered_by = timeout.entered_by.clone()?;
         let older = self.memory.certificates.range(..timeout.high_qc.view);
         let (_, old) = older.last()?;
-        let (author, domain) = (self.peer.member, self.domain());
+        let (author, domain) = (self.place.peer.member, self.domain());
         let (view, old) = (timeout.view, old.clone());
         let entered_by = Some(entered_by);
         Some(Timeout::sign(
-            self.signer,
+            self.place.signer,
             &domain,
             author,
             view,
@@ -223,7 +209,7 @@ impl<'a> Seat<'a> {
     ) -> Batch {
         let header = BatchHeader {
             epoch: Epoch::ZERO,
-            author: self.peer.member,
+            author: self.place.peer.member,
             window,
             sequence,
             body: hash("lockstep/batch-body", &transactions),
@@ -231,7 +217,7 @@ impl<'a> Seat<'a> {
         let statement = self
             .domain()
             .statement(Kind::Batch, Epoch::ZERO, View::ZERO, &header);
-        let signature = self.signer.sign(&statement);
+        let signature = self.place.signer.sign(&statement);
         let bytes = (header, signature, transactions).encode();
         Batch::decode(&mut &bytes[..]).expect("the encoding of a batch")
     }

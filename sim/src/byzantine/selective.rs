@@ -24,8 +24,8 @@ impl Selective {
     /// Does it speak to `to` in this turn?
     fn is_chosen(&self, seat: &Seat<'_>, to: Peer, turn: u64) -> bool {
         let others = seat.members(to.committee);
-        let many = if to.committee == seat.peer.committee {
-            let quorum = seat.genesis.committee(to.committee).quorum();
+        let many = if to.committee == seat.place.peer.committee {
+            let quorum = seat.place.genesis.committee(to.committee).quorum();
             quorum - 1 - self.short_by
         } else {
             1
@@ -50,7 +50,7 @@ impl Behaviour for Selective {
     fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
         let turn = match view_of(&message) {
             Some(view) => view.get(),
-            None => seat.now.micros() / 500_000,
+            None => seat.place.now.micros() / 500_000,
         };
         if self.is_chosen(seat, to, turn) {
             seat.say(to, message);

@@ -31,7 +31,7 @@ impl Behaviour for Silent {
     fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
         let silent = match self.0 {
             When::Always => true,
-            When::Spells(stretch) => seat.now.micros() % stretch < stretch / 2,
+            When::Spells(stretch) => seat.place.now.micros() % stretch < stretch / 2,
             When::Leading => matches!(
                 &message,
                 Message::Consensus(consensus::Message::Proposal(own)) if seat.is_mine(own)

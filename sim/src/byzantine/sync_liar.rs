@@ -22,7 +22,7 @@ fn on_top(seat: &Seat<'_>, below: &LinkedBlock, justify: QuorumCertificate) -> L
         parent: below.block.id(),
         parent_view: header.view,
         time: header.time.next(),
-        proposer: seat.peer.member,
+        proposer: seat.place.peer.member,
         ..header.clone()
     };
     LinkedBlock {
@@ -123,11 +123,11 @@ impl Behaviour for SyncLiar {
     fn send(&mut self, seat: &mut Seat<'_>, to: Peer, message: Message) {
         let is_answer = match &message {
             Message::Consensus(consensus::Message::Blocks(_)) => true,
-            Message::Batch(batch) => batch.header.author != seat.peer.member,
+            Message::Batch(batch) => batch.header.author != seat.place.peer.member,
             Message::Record(_) | Message::Part(_) | Message::Manifest(_) => true,
             _ => false,
         };
-        if !is_answer || seat.random.chance(250) {
+        if !is_answer || seat.place.random.chance(250) {
             return seat.say(to, message);
         }
         match Self::answer(seat, &message) {
@@ -137,7 +137,7 @@ impl Behaviour for SyncLiar {
     }
 
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(20) {
+        if !seat.place.random.chance(20) {
             return;
         }
         let newest = seat.memory.proposals.values().next_back();

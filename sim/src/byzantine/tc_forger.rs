@@ -65,14 +65,14 @@ impl Behaviour for TcForger {
     }
 
     fn act(&mut self, seat: &mut Seat<'_>) {
-        if !seat.random.chance(30) {
+        if !seat.place.random.chance(30) {
             return;
         }
         let memory = seat.memory;
         let Some((highest, high_qc)) = memory.certificates.last_key_value() else {
             return;
         };
-        let ahead = 1 + seat.random.below(10);
+        let ahead = 1 + seat.place.random.below(10);
         let certificates = consensus::Certificates {
             high_tc: Some(forged(seat, highest.plus(ahead), high_qc)),
             high_qc: high_qc.clone(),

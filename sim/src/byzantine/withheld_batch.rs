@@ -39,7 +39,11 @@ fn listing(
 ) -> Option<Proposal> {
     let mut payload = Payload::from_bytes(own.block.payload()).ok()?;
     let of = seat.memory.batches.back()?.clone();
-    let batch = Arc::new(seat.batch(of.header.window, seat.now.micros(), of.transactions.clone()));
+    let batch = Arc::new(seat.batch(
+        of.header.window,
+        seat.place.now.micros(),
+        of.transactions.clone(),
+    ));
     withheld.insert(batch.digest());
     payload.batches.push(BatchRef {
         digest: batch.digest(),

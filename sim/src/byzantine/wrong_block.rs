@@ -25,7 +25,7 @@ fn wrong(seat: &mut Seat<'_>, own: &Proposal) -> Option<Proposal> {
         4 => header.proposer = MemberIndex::new(u8::MAX),
         5 => payload = vec![7; 100],
         // As far ahead as it may be: voters wait for it.
-        6 => header.time = seat.now.after(core::time::Duration::from_millis(950)),
+        6 => header.time = seat.place.now.after(core::time::Duration::from_millis(950)),
         _ => payload = wrong_payload(seat, &payload)?.to_bytes(),
     }
     let (justify, entered_by) = (own.justify.clone(), own.entered_by.clone());
@@ -37,9 +37,9 @@ fn parent_time(seat: &Seat<'_>, header: &Header) -> Option<Time> {
 }
 
 fn wrong_payload(seat: &mut Seat<'_>, own: &[u8]) -> Option<Payload> {
-    seat.peer.committee.shard()?;
+    seat.place.peer.committee.shard()?;
     let mut payload = Payload::from_bytes(own).ok()?;
-    let digest = hash("lockstep/invented-part", &seat.now);
+    let digest = hash("lockstep/invented-part", &seat.place.now);
     match seat.choose(5) {
         0 => {
             let number = WindowNumber::new(1_000);

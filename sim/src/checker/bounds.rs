@@ -9,10 +9,10 @@ use lockstep_types::{Gauge, Occupancy};
 use super::Broken;
 
 /// Limits are looked at after every so many steps of all members: what is over one stays over it.
-const LOOK_EVERY: u64 = 8;
+const LOOK_EVERY: u64 = 16;
 
 /// How full things are is noted after every so many.
-const NOTE_EVERY: u64 = 4 * LOOK_EVERY;
+const NOTE_EVERY: u64 = 2 * LOOK_EVERY;
 
 /// Judges how full things are.
 #[derive(Clone, Debug, Default)]

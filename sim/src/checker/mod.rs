@@ -13,6 +13,8 @@ mod durable;
 mod exactly_once;
 mod monotone;
 mod statements;
+pub(crate) mod twice;
+mod votable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,9 +23,9 @@ use lockstep_consensus as consensus;
 use lockstep_consensus::SafetyRecord;
 use lockstep_genesis::Genesis;
 use lockstep_ledger::{Ledger, Store};
-use lockstep_shard::{ExecutedBlock, Executor, Member, Message, Observer, Peer, Ready};
+use lockstep_shard::{ExecutedBlock, Executor, Fatal, Member, Message, Observer, Peer, Ready};
 use lockstep_types::{
-    Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, TransactionId,
+    Blame, CommitProof, CommitteeId, KeyedHashEngine, LinkedBlock, Rejection, Time, TransactionId,
 };
 
 use crate::byzantine::{Lies, Post};
@@ -38,6 +40,7 @@ pub use durable::Durability;
 pub use exactly_once::ExactlyOnce;
 pub use monotone::Monotone;
 pub use statements::Statements;
+pub use votable::Votable;
 
 /// Something that must hold does not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,8 @@ pub struct Checkers {
     pub agreement: Agreement,
     /// What may be signed, and in which order.
     pub statements: Statements,
+    /// What is voted for.
+    pub votable: Votable,
     /// Who signed two statements that exclude each other.
     observer: Observer,
     /// Contradictions of it that were judged.
@@ -96,6 +101,7 @@ impl Checkers {
         Checkers {
             agreement: Agreement::default(),
             statements: Statements::default(),
+            votable: Votable::new(&genesis),
             observer: Observer::default(),
             judged: 0,
             monotone: Monotone::default(),
@@ -195,7 +201,7 @@ impl Checkers {
         self.exactly_once.on_submitted(id);
     }
 
-    pub(crate) fn on_step(&mut self, peer: &Peer, ready: &Ready) {
+    pub(crate) fn on_step(&mut self, peer: &Peer, now: Time, ready: &Ready) {
         if !self.is_correct(peer) {
             return;
         }
@@ -207,6 +213,8 @@ impl Checkers {
         if let Some(record) = ready.record() {
             self.statements.on_record(peer, record);
             let result = self.monotone.on_record(peer, record);
+            self.note(result);
+            let result = self.votable.on_record(peer, now, record);
             self.note(result);
         }
         for evidence in &ready.evidence {
@@ -257,6 +265,10 @@ impl Checkers {
         self.on_proposed(peer, message);
         let result = self.statements.on_sent(peer, message);
         self.note(result);
+        if let Message::Consensus(consensus::Message::Vote(vote)) = message {
+            let result = self.votable.on_vote(peer, vote);
+            self.note(result);
+        }
         let result = certificates::check(&self.genesis, peer.committee, message);
         self.note(result);
         let result = self.domains.on_sent(peer, message);
@@ -319,6 +331,7 @@ impl Checkers {
     fn on_proposed(&mut self, peer: &Peer, message: &Message) {
         if let Message::Consensus(consensus::Message::Proposal(proposal)) = message {
             self.statements.on_proposal(peer.committee, proposal);
+            self.votable.on_proposal(peer.committee, proposal);
         }
     }
 
@@ -347,6 +360,17 @@ impl Checkers {
         let result = self.exactly_once.on_executed(peer, block);
         self.note(result);
         let result = self.exactly_once.on_ledger(peer, ledger);
+        self.note(result);
+    }
+
+    /// A block that was executed, and what executing it on the disk's state has come to.
+    pub(crate) fn on_executed_again(
+        &mut self,
+        peer: &Peer,
+        again: &Result<ExecutedBlock, Fatal>,
+        block: &ExecutedBlock,
+    ) {
+        let result = twice::compare(peer, again, block);
         self.note(result);
     }
 

@@ -1,6 +1,7 @@
 //! What correct members may sign, seen by an observer of every message: one vote, one timeout and
-//! one proposal per view (I3), no vote in a view once it was given up, no vote for a block that does
-//! not extend what its view must extend, no timeout below the lock (I4).
+//! one proposal per view (I3), none for an earlier view than the last, no vote in a view once it was
+//! given up, no vote for a block that does not extend what its view must extend, no timeout below
+//! the lock or without what shows how its view was entered (I4).
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,9 @@ pub struct Statements {
     votes: BTreeMap<(Peer, View), BlockId>,
     timeouts: BTreeMap<(Peer, View), Signature>,
     proposals: BTreeMap<(Peer, View), BlockId>,
-    /// The last view each member gave up on.
+    /// The last view each member gave up on, and the last it voted in.
     gave_up: BTreeMap<Peer, View>,
+    voted: BTreeMap<Peer, View>,
     /// The last vote that each member signed before it gave up its view. It may be sent later, and
     /// then for the first time, when the process died in between.
     signed: BTreeMap<Peer, View>,
@@ -84,6 +86,7 @@ impl Statements {
         if !same(&mut self.votes, (*from, vote.view), vote.block, "vote")? {
             return Ok(()); // a repeat
         }
+        rise(&mut self.voted, from, vote.view, "vote")?;
         let gave_up = self.gave_up.get(from).copied().unwrap_or_default();
         if gave_up >= vote.view && self.signed.get(from) != Some(&vote.view) {
             let detail = format!("{from:?} voted in {} after giving up {gave_up}", vote.view);
@@ -109,8 +112,21 @@ impl Statements {
         if !same(&mut self.timeouts, key, timeout.signature, "timeout")? {
             return Ok(());
         }
-        let view = self.gave_up.entry(*from).or_default();
-        *view = (*view).max(timeout.view);
+        rise(&mut self.gave_up, from, timeout.view, "timeout")?;
+        let voted = self.voted.get(from).copied().unwrap_or_default();
+        if timeout.view < voted {
+            let detail = format!("{from:?} gave up {} after voting in {voted}", timeout.view);
+            return Err(Broken::new("statements are of rising views", detail));
+        }
+        let entered_by = timeout.entered_by.as_ref();
+        let by_tc = entered_by.is_some_and(|tc| timeout.view.follows(tc.view));
+        if !timeout.view.follows(timeout.high_qc.view) && !by_tc {
+            let detail = format!("{from:?} gave up {} and shows no way in", timeout.view);
+            return Err(Broken::new(
+                "a timeout shows how its view was entered",
+                detail,
+            ));
+        }
         let lock = self.locks.get(from).copied().unwrap_or_default();
         if timeout.high_qc.view < lock {
             let named = timeout.high_qc.view;
@@ -122,6 +138,22 @@ impl Statements {
         }
         Ok(())
     }
+}
+
+/// A new statement is of a later view than all of its kind before.
+fn rise(
+    last: &mut BTreeMap<Peer, View>,
+    from: &Peer,
+    view: View,
+    what: &str,
+) -> Result<(), Broken> {
+    let last = last.entry(*from).or_default();
+    if view <= *last {
+        let detail = format!("{from:?} made a first {what} in {view} after one in {last}");
+        return Err(Broken::new("statements are of rising views", detail));
+    }
+    *last = view;
+    Ok(())
 }
 
 /// Is this the first statement of its kind there? A second one must be the same.
@@ -143,4 +175,65 @@ fn same<T: PartialEq + Copy + core::fmt::Debug>(
         key.0, key.1
     );
     Err(Broken::new("no double vote", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_types::MemberIndex;
+    use lockstep_types::generate::Random;
+
+    const FROM: Peer = Peer {
+        committee: CommitteeId::Beacon,
+        member: MemberIndex::new(1),
+    };
+
+    fn vote(view: u64) -> consensus::Message {
+        consensus::Message::Vote(Vote {
+            view: View::new(view),
+            author: FROM.member,
+            ..Random::new(view).make()
+        })
+    }
+
+    /// Gives `view` up, entered by the certificate that it names.
+    fn timeout(view: u64, named: u64) -> consensus::Message {
+        let mut timeout: Timeout = Random::new(view).make();
+        timeout.view = View::new(view);
+        timeout.author = FROM.member;
+        timeout.high_qc.view = View::new(named);
+        timeout.entered_by = None;
+        consensus::Message::Timeout(Box::new(timeout))
+    }
+
+    /// The invariant that the last of these breaks, when all before it keep the rules.
+    fn broken(said: &[consensus::Message]) -> Option<&'static str> {
+        let mut statements = Statements::default();
+        let (last, before) = said.split_last().unwrap();
+        for message in before {
+            assert_eq!(statements.on_consensus(&FROM, message), Ok(()));
+        }
+        let result = statements.on_consensus(&FROM, last);
+        result.err().map(|broken| broken.invariant)
+    }
+
+    #[test]
+    fn views_of_statements_rise() {
+        let rising = Some("statements are of rising views");
+        assert_eq!(broken(&[vote(3), timeout(3, 2), vote(4), vote(4)]), None);
+        assert_eq!(broken(&[vote(3), vote(2)]), rising);
+        assert_eq!(broken(&[timeout(3, 2), timeout(2, 1)]), rising);
+        assert_eq!(broken(&[vote(4), timeout(3, 2)]), rising);
+        assert_eq!(
+            broken(&[timeout(3, 2), vote(3)]),
+            Some("no vote after a timeout")
+        );
+    }
+
+    #[test]
+    fn a_timeout_shows_how_its_view_was_entered() {
+        let unshown = Some("a timeout shows how its view was entered");
+        assert_eq!(broken(&[timeout(3, 2)]), None);
+        assert_eq!(broken(&[timeout(3, 1)]), unshown);
+    }
 }
