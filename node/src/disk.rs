@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lockstep_consensus::{LogEnd, SafetyRecord};
 use lockstep_ledger::{RocksStore, Store};
-use lockstep_shard::{has_any_block, has_block};
+use lockstep_shard::has_block;
 use lockstep_types::CommitteeId;
 
 use crate::evidence::EvidenceBook;
@@ -18,7 +18,6 @@ use crate::exit::{Stop, StopSwitch};
 use crate::held;
 use crate::home::Home;
 use crate::identity::{Identity, write_whole};
-use crate::replica::stop_for;
 use crate::safety_file::{SafetyFile, SafetyFileError};
 use crate::space::Space;
 use crate::watched_store::WatchedStore;
@@ -66,6 +65,7 @@ impl Disk {
             .map_err(|error| Stop::storage(format!("{}: {error}", file.display())))?;
         let directory = home.committee_data(opening.committee);
         let (store, safety, record) = open_replica(&directory, opening)?;
+        home.note_first_run()?;
         let lost = is_lost(&directory, record.is_none())
             .map_err(|error| Stop::storage(format!("{}: {error}", directory.display())))?;
         Ok(Disk {
@@ -128,6 +128,14 @@ fn open_replica(directory: &Path, opening: &Opening<'_>) -> Result<ReplicaFiles,
     let switch = opening.switch;
     let place = directory.display();
     let failed = |error: &dyn std::fmt::Display| Stop::storage(format!("{place}: {error}"));
+    // Nothing is made before this: an empty record would pass for a true one at the next start.
+    // Whether there is a chain says nothing: it may be gone too, and votes come before blocks.
+    let is_gone = !SafetyFile::is_whole(&directory.join("safety"));
+    if is_gone && !opening.recover && !opening.home.has_never_run()? {
+        return Err(Stop::Forgotten(format!(
+            "{place}: no safety record, but this validator has run before"
+        )));
+    }
     std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
     let store = RocksStore::open(&directory.join("db")).map_err(|error| failed(&error))?;
     let store: Arc<dyn Store> = Arc::new(WatchedStore::new((opening.wrap)(store), switch.clone()));
@@ -137,12 +145,6 @@ fn open_replica(directory: &Path, opening: &Opening<'_>) -> Result<ReplicaFiles,
         let stop = Stop::Forgotten(format!("{place}: {why}"));
         switch.reason().unwrap_or(stop)
     };
-    // A member may have voted before it executed anything. Nothing is made before this: an empty
-    // record would pass for a true one at the next start.
-    let is_gone = !SafetyFile::is_whole(&directory.join("safety"));
-    if is_gone && !opening.recover && has_any_block(store.as_ref()).map_err(stop_for)? {
-        return Err(forgotten("a chain but no safety record".to_owned()));
-    }
     let opened = open_safety(directory, opening.recover, in_log);
     let (safety, record) = opened.map_err(|error| match error {
         SafetyFileError::Io(error) => failed(&error),

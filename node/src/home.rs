@@ -5,6 +5,7 @@
 //! config/genesis.json   what the chain is (canonical form)
 //! keys/validator.json   signs votes            (0600)
 //! keys/network.json     its network identity   (0600)
+//! data/never-run        until the first start has made a safety record
 //! data/lock             held while it runs, with the pid of its holder
 //! data/identity.json    whose data this is: chain, seat, key, format
 //! data/evidence.jsonl   members seen to contradict themselves
@@ -127,10 +128,28 @@ impl Home {
         write_key(&self.network_key_file(), "network", &chain, network)
     }
 
-    /// Says that this validator has never run: a home is written with it, and its first start
-    /// removes it. Data that is gone later is data that was lost.
+    /// Says that this validator has never run: a home is written with it, and the first start that
+    /// has a safety record removes it. Data that is gone later is data that was lost.
     pub(crate) fn never_run_file(&self) -> PathBuf {
         self.data().join("never-run")
+    }
+
+    /// Is there no safety record yet because nothing was ever signed?
+    pub(crate) fn has_never_run(&self) -> Result<bool, Stop> {
+        let file = self.never_run_file();
+        let found = file.try_exists();
+        found.map_err(|error| Stop::storage(format!("{}: {error}", file.display())))
+    }
+
+    /// From here on the safety record is there, or lost. The removal is synced, so that no loss of
+    /// power brings the mark back.
+    pub(crate) fn note_first_run(&self) -> Result<(), Stop> {
+        let file = self.never_run_file();
+        let removed = match fs::remove_file(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.and_then(|()| File::open(self.data())?.sync_all()),
+        };
+        removed.map_err(|error| Stop::storage(format!("{}: {error}", file.display())))
     }
 
     /// Writes the configuration anew.

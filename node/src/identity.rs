@@ -120,20 +120,14 @@ impl Identity {
                 file.display()
             )));
         }
-        let never_run = home.never_run_file();
-        let is_new = never_run.try_exists().map_err(failed)?;
-        if !is_new && !recover {
+        if !recover && !home.has_never_run()? {
             return Err(Stop::Forgotten(format!(
                 "{} is empty, and nothing says that this validator has never run",
                 home.data().display()
             )));
         }
         let text = serde_json::to_vec_pretty(self).expect("strings and numbers");
-        write_whole(file, &text).map_err(failed)?;
-        if is_new {
-            fs::remove_file(&never_run).map_err(failed)?;
-        }
-        Ok(())
+        write_whole(file, &text).map_err(failed)
     }
 }
 

@@ -601,6 +601,27 @@ mod tests {
         Cluster::prepare(spec).unwrap()
     }
 
+    /// All of a committee's files are gone, and the rest of the home says that it has run.
+    #[test]
+    fn a_validator_whose_files_are_gone_does_not_start_as_a_new_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let cluster = prepare(directory.path(), 27_700);
+        let place = &cluster.places()[VICTIM];
+        let runtime = network_runtime().unwrap();
+        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let start = |recover| Validator::start(&place.home, cluster.genesis(), &host, recover);
+        start(false).unwrap().stop();
+        start(false).unwrap().stop();
+        std::fs::remove_dir_all(place.home.committee_data(place.committee)).unwrap();
+        for _ in 0..2 {
+            let refusal = start(false).err().unwrap();
+            assert_eq!(refusal.code(), ExitCode::SecondCopy);
+            assert!(refusal.to_string().contains("--recover"), "{refusal}");
+        }
+        start(true).unwrap().stop();
+        start(false).unwrap().stop(); // it is remembered that the record is lost
+    }
+
     /// A vote with our name that we did not give: the validator stops, keeps what it saw, and does
     /// not start again before somebody has looked.
     #[test]

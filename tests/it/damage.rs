@@ -36,6 +36,8 @@ enum Damage {
     SafetyTurned,
     /// `safety` is that of a colleague.
     SafetySwapped,
+    /// The committee's directory is gone, and the rest of the home is there.
+    AllDeleted,
     /// The database is gone.
     DatabaseDeleted,
     /// The file that names the database's parts is gone.
@@ -51,12 +53,13 @@ enum Damage {
 }
 
 impl Damage {
-    const ALL: [Damage; 11] = [
+    const ALL: [Damage; 12] = [
         Damage::SafetyDeleted,
         Damage::SafetyTruncated,
         Damage::SafetyFlipped,
         Damage::SafetyTurned,
         Damage::SafetySwapped,
+        Damage::AllDeleted,
         Damage::DatabaseDeleted,
         Damage::CurrentDeleted,
         Damage::ManifestFlipped,
@@ -99,6 +102,7 @@ impl Damage {
             Damage::SafetySwapped => {
                 fs::copy(colleague.join("safety"), safety)?;
             }
+            Damage::AllDeleted => fs::remove_dir_all(data)?,
             Damage::DatabaseDeleted => fs::remove_dir_all(database)?,
             Damage::CurrentDeleted => fs::remove_file(database.join("CURRENT"))?,
             Damage::ManifestFlipped => {
@@ -161,8 +165,7 @@ fn one(run: &mut Run, damage: Damage) -> anyhow::Result<()> {
     );
     // It has signed nothing since, so these are its newest files.
     run.network.cluster.kill(index);
-    fs::remove_dir_all(&data)?;
-    copy(aside.path(), &data)?;
+    replace(&data, aside.path())?;
     match start(run, index)? {
         None => Ok(()),
         Some(code) => bail!("{damage:?}: {place}, as it was before, ended with {code}"),
@@ -188,8 +191,7 @@ fn old_copy(run: &mut Run) -> anyhow::Result<()> {
     run.network.wait_for_vote(index, view, HEALED.bound)?;
     run.kill(index);
     copy(&data, newest.path())?;
-    fs::remove_dir_all(&data)?;
-    copy(old.path(), &data)?;
+    replace(&data, old.path())?;
     for attempt in ["the old copy", "the old copy once more"] {
         let ended = ends(run, index)?;
         ensure!(
@@ -197,8 +199,7 @@ fn old_copy(run: &mut Run) -> anyhow::Result<()> {
             "{attempt} of {name} ended with {ended}"
         );
     }
-    fs::remove_dir_all(&data)?;
-    copy(newest.path(), &data)?;
+    replace(&data, newest.path())?;
     fs::remove_file(held)?;
     ensure!(start(run, index)?.is_none(), "{name} is whole again");
     Ok(())
@@ -300,6 +301,14 @@ fn newest_log(database: &Path) -> anyhow::Result<PathBuf> {
     let mut logs = files(database, |name| name.ends_with(".log"))?;
     logs.retain(|log| fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0));
     logs.pop().context("no write-ahead log")
+}
+
+/// Puts a copy in the place of a directory, which may be gone.
+fn replace(directory: &Path, by: &Path) -> anyhow::Result<()> {
+    if directory.try_exists()? {
+        fs::remove_dir_all(directory)?;
+    }
+    copy(by, directory)
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
