@@ -1,6 +1,7 @@
 //! Missing blocks. A replica asks for a whole range, from just above what it has committed to a
 //! block it knows to be certified, one request at a time; whoever does not answer in time is
-//! passed over for the next member that signed the certificate.
+//! passed over for the next member that signed the certificate. Its answer is as good when it comes
+//! late: over slow links all of them do.
 //!
 //! An answer needs no trust: its blocks hang on a block we have, each names its parent by hash, and
 //! each parent's certificate was checked. So an answer that stops short of the block asked for is
@@ -9,6 +10,7 @@
 //! Breaks if: a block is taken that no certificate vouches for, or a peer's claim about its height
 //! decides what is asked for.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use lockstep_types::{
@@ -27,10 +29,12 @@ pub const MAX_SERVED_PER_INTERVAL: u32 = 32;
 /// asked for: the proposal is mostly just behind the votes.
 const GRACE_DIVISOR: u32 = 8;
 
+/// Waiting for an answer doubles with every round of questions to all members, so many times.
+const MAX_DOUBLINGS: u32 = 4;
+
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     peer: MemberIndex,
-    tip: BlockId,
     deadline: Time,
 }
 
@@ -38,6 +42,10 @@ struct Outstanding {
 #[derive(Clone, Default)]
 pub(crate) struct Fetch {
     outstanding: Option<Outstanding>,
+    /// Who was asked for which block and has not answered yet, in time or not.
+    asked: BTreeMap<MemberIndex, BlockId>,
+    /// Questions in a row that brought nothing in time.
+    failures: u32,
     /// Where the last answer ended.
     next: Option<Height>,
     /// Whom to ask: counts up with every answer that did not help.
@@ -63,6 +71,8 @@ impl Fetch {
     pub(crate) fn fingerprint(&self, hasher: Hasher) -> Hasher {
         let Fetch {
             outstanding,
+            asked,
+            failures,
             next,
             turn,
             hint,
@@ -70,9 +80,10 @@ impl Fetch {
             served: _,
             wake_at: _,
         } = self;
-        let outstanding = outstanding.map(|asked| (asked.peer, asked.tip));
+        let outstanding = outstanding.map(|asked| asked.peer);
         let missed = missed_since.map(|(tip, _)| tip);
-        hasher.value(&(outstanding, next, *turn as u64, hint, missed))
+        let turn = *turn as u64;
+        hasher.value(&(outstanding, asked, failures, next, turn, hint, missed))
     }
 
     /// How full it is.
@@ -82,6 +93,8 @@ impl Fetch {
 
     fn idle(&mut self) {
         self.outstanding = None;
+        self.asked.clear();
+        self.failures = 0;
         self.next = None;
         self.hint = None;
         self.missed_since = None;
@@ -94,9 +107,16 @@ impl Fetch {
         self.next = None;
         self.hint = None;
         self.turn = self.turn.wrapping_add(1);
+        self.failures = self.failures.saturating_add(1);
     }
 
-    fn may_serve(&mut self, now: Time, peer: MemberIndex, interval: core::time::Duration) -> bool {
+    /// How long the next answer may take: members that are gone cost little, slow links get more.
+    fn answer_time(&self, least: Duration, members: usize) -> Duration {
+        let members = u32::try_from(members).unwrap_or(u32::MAX).max(1);
+        least.saturating_mul(1 << (self.failures / members).min(MAX_DOUBLINGS))
+    }
+
+    fn may_serve(&mut self, now: Time, peer: MemberIndex, interval: Duration) -> bool {
         let (since, count) = self.served.entry(peer).or_insert((now, 0));
         if now.since(*since) >= interval || now < *since {
             (*since, *count) = (now, 0);
@@ -130,16 +150,17 @@ impl<A: Application> Replica<A> {
             self.fetch.idle();
             return;
         };
+        let timers = *self.pacemaker.config();
+        let others = self.context().committee.size() - 1;
         if let Some(outstanding) = self.fetch.outstanding {
             // A clock that was set back must not stretch the wait.
-            let latest = now.after(self.pacemaker.config().fetch);
+            let latest = now.after(self.fetch.answer_time(timers.fetch, others));
             if now < outstanding.deadline && outstanding.deadline <= latest {
                 self.fetch.wake_at = Some(outstanding.deadline);
                 return;
             }
             self.fetch.pass_over();
         }
-        let timers = *self.pacemaker.config();
         let since = match self.fetch.missed_since {
             Some((tip, since)) if tip == wanted.block => since,
             _ => now,
@@ -157,14 +178,11 @@ impl<A: Application> Replica<A> {
         };
         let above = self.committed().header().height.next();
         let from = self.fetch.next.map_or(above, |next| next.max(above));
-        let deadline = now.after(timers.fetch);
-        self.fetch.outstanding = Some(Outstanding {
-            peer,
-            tip: wanted.block,
-            deadline,
-        });
+        let deadline = now.after(self.fetch.answer_time(timers.fetch, others));
+        self.fetch.outstanding = Some(Outstanding { peer, deadline });
         self.fetch.wake_at = Some(deadline);
         let tip = wanted.block;
+        self.fetch.asked.insert(peer, tip);
         out.send(To::Member(peer), Message::BlockRequest { from, tip });
     }
 
@@ -222,10 +240,11 @@ impl<A: Application> Replica<A> {
         mut blocks: Vec<LinkedBlock>,
         out: &mut Ready,
     ) -> Result<(), Refusal> {
-        let Some(asked) = self.fetch.outstanding.take_if(|asked| asked.peer == peer) else {
+        let Some(tip) = self.fetch.asked.remove(&peer) else {
             return Err(Refusal::NotAsked);
         };
-        self.keep_certified(&mut blocks, &asked.tip);
+        let awaited = self.fetch.outstanding.take_if(|asked| asked.peer == peer);
+        self.keep_certified(&mut blocks, &tip);
         self.check_for_fork(&blocks, out);
         let floor = self.committed().header().height;
         blocks.retain(|link| link.block.header().height > floor);
@@ -242,8 +261,12 @@ impl<A: Application> Replica<A> {
             }
         }
         match (reached, &problem) {
-            (Some(height), None) => self.fetch.next = Some(height.next()),
-            _ => self.fetch.pass_over(),
+            (Some(height), None) => {
+                self.fetch.next = self.fetch.next.max(Some(height.next()));
+                self.fetch.failures = 0;
+            }
+            _ if awaited.is_some() => self.fetch.pass_over(),
+            _ => {} // somebody else is asked by now
         }
         problem.map_or(Ok(()), Err)
     }

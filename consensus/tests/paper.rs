@@ -903,6 +903,27 @@ fn r32_a_replica_with_too_much_to_execute_takes_no_more_in_until_it_has_room() {
 }
 
 #[test]
+fn r28_answers_that_always_come_late_are_as_good() {
+    let mut world = World::new(4);
+    world.delay = world.timers.fetch; // one way, so that an answer takes two of them
+    world.drop_when(|sent| sent.to == 3);
+    for number in 0..40 {
+        world.submit(number);
+        world.run_ms(2_000);
+    }
+    let behind = world.commits[0].len();
+    assert!(behind > 20, "{behind}");
+    world.drop_nothing();
+    world.connect_all();
+    world.run_ms(10_000);
+    assert!(world.commits[3].len() >= behind);
+    let asked = world.wire.iter();
+    let asked = asked.filter(|sent| sent.from == 3 && sent.message.kind() == "block-request");
+    let asked = asked.count();
+    assert!(asked < 10, "{asked} questions");
+}
+
+#[test]
 fn r28_who_does_not_answer_is_passed_over() {
     let mut world = World::new(4);
     world.drop_when(|sent| sent.to == 3);
