@@ -4,8 +4,8 @@
 //! With its record it waits for q − 1 answers: one that shows a statement beyond the record means
 //! an old copy of the disk, or a second copy of the validator. Without a record it waits for q
 //! answers and sets a floor. Of the q members that signed the highest certificate it may ever have
-//! held, f + 1 correct ones answer, and each has entered a view at most one below; so it cannot
-//! have signed anything above the floor. It signs again after the committee, without it, has named
+//! held, n - 2f answer, at least one of them correct, and that one has entered a view at most one
+//! below; so it cannot have signed anything above the floor. It signs again after the committee, without it, has named
 //! a record in a committed block above the floor: then nothing it may have promised can matter.
 //!
 //! Breaks if: something is signed while [`Replica::may_sign`] is false, or a replica without its
@@ -186,6 +186,7 @@ impl<A: Application> Replica<A> {
             asking.signed = asking.signed.max(voted).max(gave_up);
             return Ok(());
         }
+        self.check_own_name(&testimony.certificates, out);
         if let Some(vote) = &testimony.vote {
             self.check_own_vote(vote, out);
         }

@@ -1064,6 +1064,40 @@ fn r34_an_old_copy_of_the_disk_is_recognised_before_anything_is_signed() {
     world.check_no_equivocation();
 }
 
+/// All others have started since, and remember no single statement of ours.
+#[test]
+fn r34_an_old_copy_is_recognised_by_certificates_with_our_name() {
+    for outage in [false, true] {
+        let mut world = World::new(4);
+        world.asks = true;
+        world.submit(1);
+        world.run_ms(300);
+        let old = world.disks[0].clone();
+        world.submit(2);
+        if outage {
+            // Only timeouts are certified from here on.
+            world.run_ms(300);
+            world.drop_when(|sent| sent.message.kind() == "proposal");
+            world.submit(3);
+        } else {
+            // One less, and a certificate needs us.
+            world.crash(3);
+        }
+        world.run_ms(6_000);
+        (0..4).for_each(|index| world.crash(index));
+        world.disks[0] = old;
+        world.drop_nothing();
+        world.drop_when(|sent| matches!(sent.message.kind(), "vote" | "timeout"));
+        (0..3).for_each(|index| world.restart(index));
+        world.run_ms(1_000);
+        assert!(matches!(
+            world.stopped.get(&0),
+            Some(Fatal::SecondCopy { .. })
+        ));
+        world.check_no_equivocation();
+    }
+}
+
 #[test]
 fn r34_answers_are_for_one_start_and_one_asker() {
     let mut world = World::new(4);
