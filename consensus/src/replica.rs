@@ -203,6 +203,9 @@ impl<A: Application> Replica<A> {
 
     /// Counts what was signed before the restart: it is on disk. Where exactly a quorum is left, no
     /// certificate would ever be formed without.
+    ///
+    /// A record whose log end is lost released nothing, and the next one takes its place: a crash
+    /// may still take it back. What it says is signed anew, so to speak, and leaves with that one.
     fn recall(&mut self) {
         let record = self.safety.record().clone();
         let end = record.log_end;
@@ -211,7 +214,8 @@ impl<A: Application> Replica<A> {
         // committed past the vote's block has no use for the vote.
         let lost = vote.filter(|vote| !self.tree.contains(&vote.block));
         self.muted = lost.map(|vote| vote.view);
-        if !self.tree.contains(&end.block) {
+        let lost_end = !self.tree.contains(&end.block);
+        if lost_end {
             // Later records vouch for what the log has: the lost end would be missed at every start.
             let highest = self.tree.highest().block.header();
             let (height, block) = (highest.height, highest.id());
@@ -220,11 +224,16 @@ impl<A: Application> Replica<A> {
                 block,
                 ..end
             });
+            self.safety.record_again();
         }
         let vote = record.last_voted.map(Own::Vote);
         let vote = vote.filter(|_| self.muted.is_none());
         let timeout = record.last_timed_out.map(Own::Timeout);
         for own in vote.into_iter().chain(timeout) {
+            if lost_end && !lockstep_types::planted!(TrustLostRecord) {
+                self.signed.push(own);
+                continue;
+            }
             let mut out = Ready::default();
             let counted = self.count(own, &mut out);
             assert_eq!(counted, Ok(()), "nothing was counted before");

@@ -143,6 +143,12 @@ impl Safety {
         self.unrecorded = true;
     }
 
+    /// R9: the record on disk may still be lost, and reserves nothing.
+    pub(crate) fn record_again(&mut self) {
+        self.unrecorded = true;
+        self.reserved = View::ZERO;
+    }
+
     /// R34: the committee is past everything this replica may have signed.
     pub(crate) fn lift_floor(&mut self) {
         self.record.is_silent = false;

@@ -275,6 +275,29 @@ fn r9_statements_leave_after_the_sync_of_their_record_and_block() {
     assert!(world.disks[0].record.as_ref().unwrap().last_voted.is_some());
 }
 
+/// A crash between the syncs of record and log left the record without the log's end. The next
+/// record is written over this one, and may tear it.
+#[test]
+fn r9_what_a_record_without_its_log_end_says_leaves_with_the_next_one() {
+    let mut world = World::lone(0);
+    world.submit(1);
+    let (block, _) = first_block(&world);
+    world.tell(0, 1, proposal(&world, &block, &world.root_qc()));
+    world.run_ms(3_000);
+    let timeouts = world.timeouts(0).len();
+    assert!(timeouts > 0);
+    world.crash(0);
+    world.disks[0].log.clear();
+    world.sync = Duration::from_secs(2);
+    world.restart(0);
+    world.submit(2);
+    world.run_ms(1_900); // time to repeat it
+    assert_eq!(world.timeouts(0).len(), timeouts, "not on disk yet");
+    world.run_ms(3_000);
+    assert!(world.timeouts(0).len() > timeouts);
+    world.check_no_equivocation();
+}
+
 #[test]
 fn r10_our_own_vote_counts_once_it_is_synced() {
     let mut world = World::lone(0);

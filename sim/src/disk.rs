@@ -141,7 +141,7 @@ impl Disk {
     ///
     /// # Errors
     /// When statements may have been forgotten.
-    pub fn open(&mut self) -> Result<Option<SafetyRecord>, Wiped> {
+    pub fn open(&mut self) -> Result<safety_file::Start, Wiped> {
         let [first, second] = [self.slots[0].bytes(), self.slots[1].bytes()];
         let store = &self.medium;
         // A log that cannot be read counts as one that ends too early.
@@ -150,7 +150,7 @@ impl Disk {
         };
         let start = safety_file::start(&first, &second, in_log)?;
         self.counter = start.next_counter - 1;
-        Ok(start.record)
+        Ok(start)
     }
 
     fn write(&mut self, writes: &[Write]) {
@@ -338,6 +338,10 @@ mod tests {
         record
     }
 
+    fn opened(disk: &mut Disk) -> Option<SafetyRecord> {
+        disk.open().unwrap().record
+    }
+
     #[test]
     fn a_crash_takes_back_what_was_not_synced_and_nothing_else() {
         let mut seen = Vec::new();
@@ -369,12 +373,16 @@ mod tests {
                 disk.write_record(&record(lock));
             }
             disk.tear_record(&record(6), &mut Random::new(seed));
-            let found = disk.open().unwrap().unwrap();
+            let found = opened(&mut disk).unwrap();
             // A tear of nothing, or of a sector behind the end, is no tear.
             assert!(found == record(5) || found == record(6));
             torn += u32::from(found == record(5));
             disk.write_record(&record(7));
-            assert_eq!(disk.open(), Ok(Some(record(7))), "the torn slot is written");
+            assert_eq!(
+                opened(&mut disk),
+                Some(record(7)),
+                "the torn slot is written"
+            );
         }
         assert!(torn > 25);
     }
@@ -399,12 +407,12 @@ mod tests {
         disk.write_synced(&put(3), None);
         assert_eq!(read(&disk), Some(3), "what is written anew can be read");
         assert!(disk.harm(Harm::FlipOlderSlot, &mut random));
-        assert_eq!(disk.open(), Ok(Some(record(6))));
+        assert_eq!(opened(&mut disk), Some(record(6)));
         assert!(disk.harm(Harm::LoseTail, &mut random));
-        assert_eq!((read(&disk), disk.open()), (Some(1), Ok(Some(record(6)))));
+        assert_eq!((read(&disk), opened(&mut disk)), (Some(1), Some(record(6))));
         let mut twice = disk.clone();
         assert!(disk.harm(Harm::RestoreCopy, &mut random));
-        assert_eq!((read(&disk), disk.open()), (Some(1), Ok(Some(record(5)))));
+        assert_eq!((read(&disk), opened(&mut disk)), (Some(1), Some(record(5))));
         for lock in 7..=8 {
             twice.write_record(&record(lock));
         }

@@ -95,6 +95,7 @@ impl World {
 
     /// Keeps a copy of a member's files for harm that restores them.
     pub fn keep_copy(&mut self, peer: &Peer) {
+        self.checkers.on_copy_kept(peer);
         self.nodes[self.seats[peer]].disk.keep_copy();
     }
 
@@ -110,6 +111,11 @@ impl World {
         if harm == Harm::Wipe {
             self.nodes[node].wiped = true;
             self.nodes[node].stateless = peer.committee != CommitteeId::Beacon;
+        }
+        match harm {
+            Harm::RestoreCopy => self.checkers.on_copy_restored(peer),
+            Harm::FlipOlderSlot | Harm::FlipBothSlots => self.checkers.on_record_flipped(peer),
+            Harm::FlipValue | Harm::LoseTail | Harm::Wipe => {}
         }
         if matches!(harm, Harm::Wipe | Harm::RestoreCopy) {
             self.checkers.on_amnesia(peer);
@@ -198,7 +204,8 @@ impl World {
         let genesis = self.chain.genesis.clone();
         let this = &mut self.nodes[node];
         let committee = this.peer.committee;
-        let record = this.disk.open().map_err(|wiped| wiped.to_string())?;
+        let start = this.disk.open().map_err(|wiped| wiped.to_string())?;
+        let (record, log_behind) = (start.record, start.log_behind);
         let setup = Setup {
             genesis: genesis.clone(),
             committee,
@@ -208,7 +215,8 @@ impl World {
             arrival: this.arrival(record.is_none()),
             max_replay: self.max_replay,
         };
-        self.checkers.on_recovered(&this.peer, record.as_ref());
+        self.checkers
+            .on_recovered(&this.peer, record.as_ref(), log_behind);
         let member = match committee.shard() {
             Some(shard) => this.recover_in(shard, setup, record),
             None => Member::recover(setup, this.disk.store(), record),

@@ -103,7 +103,7 @@ impl fmt::Display for Shape {
 #[derive(Default)]
 pub struct Chains {
     chains: BTreeMap<Shape, Chain>,
-    tapes: BTreeMap<(u16, u8), Tape>,
+    tapes: BTreeMap<Shape, Tape>,
 }
 
 impl Chains {
@@ -112,10 +112,9 @@ impl Chains {
         self.chains.entry(shape).or_insert_with(make).clone()
     }
 
-    /// What was said on another chain of as many shards and members. Its validators have the keys
-    /// of this one's.
+    /// What was said on another chain of this very shape, whatever ran before. Its validators have
+    /// the keys of this one's.
     fn tape(&mut self, shape: Shape) -> Tape {
-        let key = (shape.shards, shape.validators);
         let make = || {
             let mut world = World::new(WorldSpec {
                 seed: 0,
@@ -136,7 +135,7 @@ impl Chains {
             }
             world.into_tape()
         };
-        self.tapes.entry(key).or_insert_with(make).clone()
+        self.tapes.entry(shape).or_insert_with(make).clone()
     }
 }
 

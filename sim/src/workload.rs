@@ -1,18 +1,25 @@
 //! Clients: each holds one account, sends transfers to one member of its shard in nonce order, and
-//! sends again what that member lost when it crashed.
+//! sends again what that member lost when it crashed, or may have given up after a minute in which
+//! the transaction before it was not executed.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use lockstep_ledger::{Action, Transaction};
 use lockstep_shard::Peer;
 use lockstep_types::{
-    AccountId, AssetId, CommitteeId, KeyedSigner, ShardId, Signer, TransactionId, WindowNumber,
+    AccountId, AssetId, CommitteeId, KeyedSigner, ShardId, Signer, Time, TransactionId,
+    WindowNumber,
 };
 
 use crate::{Random, World};
 
 /// Transactions of one client on their way at a time.
 const MOST_PENDING: usize = 4;
+
+/// How long a client waits before it sends something again. A member that still has it takes no
+/// notice.
+const SEND_AGAIN: Duration = Duration::from_secs(30);
 
 /// Far beyond any run, so that nothing expires.
 const EXPIRY: WindowNumber = WindowNumber::new(1_000_000);
@@ -22,6 +29,8 @@ struct Pending {
     transaction: Transaction,
     /// The life of the member that took it in.
     life: u64,
+    /// When it did.
+    since: Time,
 }
 
 struct Client {
@@ -38,9 +47,9 @@ impl Client {
         let shard = self.shard;
         let executed = &world.checkers.exactly_once;
         self.pending.retain(|p| !executed.is_executed(shard, p.id));
-        let life = world.life(&self.home);
+        let (life, now) = (world.life(&self.home), world.now());
         for pending in &mut self.pending {
-            if pending.life == life {
+            if pending.life == life && now.since(pending.since) < SEND_AGAIN {
                 continue;
             }
             if world
@@ -49,7 +58,7 @@ impl Client {
             {
                 return false;
             }
-            pending.life = life;
+            (pending.life, pending.since) = (life, now);
         }
         world.member(&self.home).is_some()
     }
@@ -122,6 +131,7 @@ impl Workload {
             id,
             transaction,
             life,
+            since: world.now(),
         });
     }
 

@@ -52,6 +52,8 @@ bugs! {
     VoteWithoutBlock: "R27" in "Replica::cast_vote",
     /// A start goes on with the older record of the safety file.
     OlderSlot: "R12" in "safety_file::choose",
+    /// What a record without its log end says leaves before the next record is on disk.
+    TrustLostRecord: "R9" in "Replica::recall",
     /// The highest timeout certificate is forgotten at a restart.
     ForgetTcAtRestart: "R13" in "Safety::restarted",
     /// A member without its safety record starts as one that has never run.

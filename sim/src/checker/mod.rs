@@ -12,6 +12,7 @@ mod domains;
 mod durable;
 mod exactly_once;
 mod monotone;
+mod old_copies;
 mod statements;
 pub(crate) mod twice;
 mod votable;
@@ -39,6 +40,7 @@ pub use domains::Domains;
 pub use durable::Durability;
 pub use exactly_once::ExactlyOnce;
 pub use monotone::Monotone;
+use old_copies::OldCopies;
 pub use statements::Statements;
 pub use votable::Votable;
 
@@ -71,6 +73,8 @@ pub struct Checkers {
     observer: Observer,
     /// Contradictions of it that were judged.
     judged: usize,
+    /// Who may have forgotten what it said.
+    old_copies: OldCopies,
     /// What only rises.
     pub monotone: Monotone,
     /// What was final stays.
@@ -104,6 +108,7 @@ impl Checkers {
             votable: Votable::new(&genesis),
             observer: Observer::default(),
             judged: 0,
+            old_copies: OldCopies::default(),
             monotone: Monotone::default(),
             durability: Durability::default(),
             domains: Domains::new(genesis.clone()),
@@ -180,6 +185,23 @@ impl Checkers {
     /// This member fetches a state: what it commits next may be any block above.
     pub(crate) fn on_fetching(&mut self, peer: &Peer) {
         self.agreement.on_amnesia(peer);
+    }
+
+    /// A copy of this member's disk is kept.
+    pub(crate) fn on_copy_kept(&mut self, peer: &Peer) {
+        self.old_copies.on_kept(peer);
+    }
+
+    /// Bits flip in this member's safety file. A newest record that cannot be read is like one
+    /// whose write was torn: the start goes on with the one before it, unless others know better.
+    pub(crate) fn on_record_flipped(&mut self, peer: &Peer) {
+        self.monotone.forget(peer);
+        self.old_copies.on_flipped(peer);
+    }
+
+    /// And put back.
+    pub(crate) fn on_copy_restored(&mut self, peer: &Peer) {
+        self.old_copies.on_restored(peer);
     }
 
     /// This member's clock is wrong: what waits at it may be given up at any time.
@@ -264,6 +286,9 @@ impl Checkers {
         }
         self.on_proposed(peer, message);
         let result = self.statements.on_sent(peer, message);
+        if result.is_err() && self.old_copies.may_sign_twice(peer) {
+            return self.excuse(*peer);
+        }
         self.note(result);
         if let Message::Consensus(consensus::Message::Vote(vote)) = message {
             let result = self.votable.on_vote(peer, vote);
@@ -308,14 +333,24 @@ impl Checkers {
         }
     }
 
-    /// A member starts with what its safety file holds.
-    pub(crate) fn on_recovered(&mut self, peer: &Peer, record: Option<&SafetyRecord>) {
+    /// A member starts with what its safety file holds. When the log ends before what the record
+    /// vouches for, nothing was released under that record; the next one takes its place, so that
+    /// it does not count as one on disk.
+    pub(crate) fn on_recovered(
+        &mut self,
+        peer: &Peer,
+        record: Option<&SafetyRecord>,
+        log_behind: bool,
+    ) {
+        self.old_copies.on_start(peer);
         self.agreement.on_start(peer);
-        if let Some(record) = record {
+        if let Some(record) = record
+            && !log_behind
+        {
             self.before_sent.on_durable(peer, record);
         }
         if self.is_correct(peer) {
-            let result = self.monotone.on_start(peer, record);
+            let result = self.monotone.on_start(peer, record, log_behind);
             self.note(result);
         }
     }

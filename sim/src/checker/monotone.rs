@@ -55,15 +55,22 @@ impl Monotone {
         self.synced.remove(peer);
     }
 
-    /// A member starts with this record.
+    /// A member starts with this record. With `log_behind` the record was not released, and may be
+    /// written over by one that is lost: it is no mark to hold the next start to.
     pub(super) fn on_start(
         &mut self,
         peer: &Peer,
         record: Option<&SafetyRecord>,
+        log_behind: bool,
     ) -> Result<(), Broken> {
         let marks = record.map(marks).unwrap_or_default();
         self.now.insert(*peer, marks);
-        rise(&mut self.synced, peer, marks, "at its start")
+        let before = self.synced.get(peer).copied();
+        rise(&mut self.synced, peer, marks, "at its start")?;
+        if log_behind {
+            self.synced.insert(*peer, before.unwrap_or_default());
+        }
+        Ok(())
     }
 }
 

@@ -122,7 +122,8 @@ impl<'a> World<'a> {
     pub(super) fn restart(&mut self, at: usize) {
         let host = &self.hosts[at];
         let peer = peer(self.committee, at);
-        self.checkers.on_recovered(&peer, host.record.as_ref());
+        self.checkers
+            .on_recovered(&peer, host.record.as_ref(), false);
         self.hosts[at] = self.boot(at, host.store.clone(), host.record.clone());
         self.connect(at);
     }
