@@ -21,7 +21,8 @@ use crate::{Application, Challenge, Fatal, Message, Refusal, Replica, Testimony}
 /// How a replica comes to its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Nobody needs to be asked: for worlds in which nothing is ever lost.
+    /// Nobody needs to be asked: for worlds in which nothing is ever lost, and for adversaries that
+    /// share a key with another replica and should not stop at the first sight of it.
     Unasked,
     /// From what is on its disk, or for the very first time.
     FromDisk(Challenge),
@@ -186,7 +187,6 @@ impl<A: Application> Replica<A> {
             asking.signed = asking.signed.max(voted).max(gave_up);
             return Ok(());
         }
-        self.check_own_name(&testimony.certificates, out);
         if let Some(vote) = &testimony.vote {
             self.check_own_vote(vote, out);
         }

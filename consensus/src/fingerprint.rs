@@ -53,6 +53,7 @@ impl<A> Replica<A> {
             turned_down,
             proofs: _,
             helped: _,
+            only_copy: _,
             asking,
             testified: _,
             position: _,

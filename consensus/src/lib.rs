@@ -21,6 +21,7 @@ pub mod generate;
 mod input;
 mod leader;
 mod message;
+mod own_name;
 mod pacemaker;
 mod progress;
 mod ready;

@@ -14,6 +14,7 @@ use crate::{Application, Certificates, Fatal, LogEnd, Message, Refusal, Replica}
 impl<A: Application> Replica<A> {
     /// Takes a quorum certificate, from wherever it came.
     pub(crate) fn on_qc(&mut self, now: Time, qc: &QuorumCertificate, out: &mut Ready) {
+        self.check_own_name_in_qc(qc, out);
         if self.safety.observe_qc(qc) {
             self.pacemaker.on_progress(now, qc.view);
             self.enter_view();
@@ -25,6 +26,7 @@ impl<A: Application> Replica<A> {
 
     /// Takes a timeout certificate and the quorum certificate in it.
     pub(crate) fn on_tc(&mut self, now: Time, tc: &TimeoutCertificate, out: &mut Ready) {
+        self.check_own_name_in_tc(tc, out);
         self.on_qc(now, &tc.high_qc, out);
         if self.safety.observe_tc(tc) {
             self.enter_view();

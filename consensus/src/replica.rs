@@ -120,6 +120,8 @@ pub struct Replica<A> {
     pub(crate) proofs: VecDeque<CommitProof>,
     /// When each peer that was behind was last sent our certificates.
     pub(crate) helped: BTreeMap<MemberIndex, Time>,
+    /// No other replica has this key, as far as it is to know.
+    pub(crate) only_copy: bool,
     /// A start that waits for answers of others.
     pub(crate) asking: Option<Asking>,
     /// When each member's question was answered last.
@@ -184,6 +186,7 @@ impl<A: Application> Replica<A> {
             turned_down: BTreeSet::new(),
             proofs: VecDeque::new(),
             helped: BTreeMap::new(),
+            only_copy: recovered.arrival != Arrival::Unasked,
             asking: Asking::new(recovered.arrival),
             testified: BTreeMap::new(),
             position,

@@ -10,9 +10,7 @@ use lockstep_types::{MemberIndex, Time, Timeout, View, Vote};
 use crate::ready::{Outbound, Ready, To};
 use crate::replica::Own;
 use crate::tally::{Counted, MAX_VIEWS_AHEAD};
-use crate::{
-    Application, Certificates, Check, Evidence, Fatal, Message, Proposal, Refusal, Replica,
-};
+use crate::{Application, Check, Evidence, Fatal, Message, Proposal, Refusal, Replica};
 
 /// A block may be this far ahead of a voter's clock; the voter waits for it. What is further ahead
 /// is not voted for.
@@ -303,54 +301,6 @@ impl<A: Application> Replica<A> {
                 out.evidence.push(evidence);
                 Err(refusal)
             }
-        }
-    }
-
-    /// Only this replica has its key, so a vote it has no record of means a second copy or an old
-    /// disk. Votes before the last one, and those up to the floor, are not remembered and cannot be
-    /// judged.
-    pub(crate) fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
-        let record = self.safety.record();
-        let ours = match &record.last_voted {
-            Some(last) if last.view == vote.view => last.block == vote.block,
-            _ => vote.view < record.last_voted_view() || vote.view <= record.floor,
-        };
-        if !ours {
-            out.stop = Some(Fatal::SecondCopy { view: vote.view });
-        }
-    }
-
-    /// The same of certificates that name this replica as a signer: members that have started
-    /// since remember no single statement, but keep these.
-    pub(crate) fn check_own_name(&self, certificates: &Certificates, out: &mut Ready) {
-        let (record, me) = (self.safety.record(), self.me());
-        let voted = record.last_voted_view().max(record.floor);
-        let gave_up = record.last_timed_out_view().max(record.floor);
-        let qcs = [
-            Some(&certificates.high_qc),
-            certificates.high_tc.as_ref().map(|tc| &tc.high_qc),
-        ];
-        for qc in qcs.into_iter().flatten() {
-            if qc.view > voted && qc.signers.contains(me) {
-                out.stop = Some(Fatal::SecondCopy { view: qc.view });
-            }
-        }
-        if let Some(tc) = &certificates.high_tc
-            && tc.view > gave_up
-            && tc.signers.contains(me)
-        {
-            out.stop = Some(Fatal::SecondCopy { view: tc.view });
-        }
-    }
-
-    pub(crate) fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
-        let record = self.safety.record();
-        let ours = match &record.last_timed_out {
-            Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
-            _ => timeout.view < record.last_timed_out_view() || timeout.view <= record.floor,
-        };
-        if !ours {
-            out.stop = Some(Fatal::SecondCopy { view: timeout.view });
         }
     }
 }

@@ -1025,6 +1025,36 @@ fn r30_a_statement_of_ours_that_we_did_not_make_stops_us() {
 }
 
 #[test]
+fn r30_a_certificate_with_our_name_that_we_did_not_give_stops_us() {
+    for quorum in [true, false] {
+        let mut world = World::new(4);
+        world.asks = true;
+        world.submit(1);
+        world.run_ms(300);
+        world.crash(0);
+        world.restart(0);
+        world.run_ms(300);
+        world.submit(2);
+        world.run_ms(300);
+        assert!(world.stopped.is_empty(), "its own past is known");
+        let view = world.replica(0).view().get() + 3;
+        let parent = world.replica(0).committed().clone();
+        let block = world.forge_block(view, &parent, &[9]);
+        let message = if quorum {
+            certificates(world.forge_qc(&block), None)
+        } else {
+            let high = world.replica(0).high_qc().clone();
+            certificates(high.clone(), Some(world.forge_tc(view, &high)))
+        };
+        world.tell(0, 1, message);
+        assert!(matches!(
+            world.stopped.get(&0),
+            Some(Fatal::SecondCopy { .. })
+        ));
+    }
+}
+
+#[test]
 fn r34_a_start_signs_nothing_before_enough_others_have_answered() {
     let mut world = World::new(4);
     world.asks = true;

@@ -109,6 +109,14 @@ impl Ledger {
             receipts: journal.receipts.clone(),
         };
         let key = schema::receipts_key(self.height);
+        journal.writes.extend([
+            Write::put(Column::Receipts, key, receipts.encode()),
+            self.write_head(),
+        ]);
+    }
+
+    /// Where the state stands.
+    pub(crate) fn write_head(&self) -> Write {
         let head = Head {
             format: schema::FORMAT,
             height: self.height,
@@ -116,10 +124,7 @@ impl Ledger {
             recorded: self.recorded,
             supply: self.supply(),
         };
-        journal.writes.extend([
-            Write::put(Column::Receipts, key, receipts.encode()),
-            Write::put(Column::Meta, schema::HEAD, head.encode()),
-        ]);
+        Write::put(Column::Meta, schema::HEAD, head.encode())
     }
 }
 

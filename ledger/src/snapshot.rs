@@ -25,7 +25,7 @@ use crate::merkle::{ProofError, RangeProof, Trie, TriePart, TriePath};
 use crate::outbox::{ENTRIES, OUTBOX, OutboxEntry, OutboxLeaf};
 use crate::recovery::scan;
 use crate::seal::{meta_digest, outbox_leaves, state_root_of, supply_digest};
-use crate::store::schema::{self, Head, PeerRecord};
+use crate::store::schema::{self, PeerRecord};
 use crate::{Column, Ledger, LedgerConfig, LedgerError, Seal, SealChoice, Store, Write};
 
 /// Most entries in one part.
@@ -278,17 +278,10 @@ impl Ledger {
     }
 
     fn head_writes(&self, seal: &Seal, frame: &LedgerFrame) -> Vec<Write> {
-        let head = Head {
-            format: schema::FORMAT,
-            height: self.height,
-            digest: self.digest,
-            recorded: self.recorded,
-            supply: self.supply(),
-        };
         let window_key = |prefix| schema::window_key(prefix, seal.window);
         let (leaves, sealed) = (frame.outboxes.encode(), seal.encode());
         let mut writes = vec![
-            Write::put(Column::Meta, schema::HEAD, head.encode()),
+            self.write_head(),
             Write::put(Column::Meta, window_key(schema::SEALED_OUTBOX), leaves),
             Write::put(Column::Meta, window_key(schema::SEAL), sealed),
         ];

@@ -250,21 +250,27 @@ impl Cluster {
             .append(true)
             .open(log)
             .map_err(failed)?;
-        let program = match &self.spec.program {
-            Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(failed)?,
-        };
-        let mut command = Command::new(program);
+        let mut command = self.command(&place.home).map_err(failed)?;
         if recover {
             command.env(CHILD_RECOVERS, "1");
         }
+        command.stderr(log).spawn().map_err(failed)
+    }
+
+    /// What runs a validator of any home as a process, until its standard input ends.
+    ///
+    /// # Errors
+    /// When the path of this executable is not known.
+    pub fn command(&self, home: &Home) -> std::io::Result<Command> {
+        let mut command = Command::new(match &self.spec.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?,
+        });
         command
-            .env(CHILD_HOME, place.home.root())
+            .env(CHILD_HOME, home.root())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(failed)
+            .stdout(Stdio::null());
+        Ok(command)
     }
 
     /// Stops one validator without warning: SIGKILL for a process. In one process it is dropped

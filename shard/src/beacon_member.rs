@@ -48,7 +48,7 @@ impl BeaconMember {
             genesis.clone(),
             &found.anchor.block,
             found.place,
-            &found.records,
+            &log::read_newest_records(store)?,
         );
         let config = consensus::Config {
             domain: genesis.domain(CommitteeId::Beacon),

@@ -1,6 +1,7 @@
 //! Records and bundles a shard replica holds: what other shards have certified, and the entries
 //! that prove to be theirs.
 
+use core::ops::RangeInclusive;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -23,8 +24,9 @@ pub const MAX_RECORDS_AHEAD: u64 = 64;
 /// Records held: those ahead, and those whose roots may still be credited.
 const MAX_RECORDS: usize = MAX_RECORDS_AHEAD as usize + MAX_CERTIFIED_ROOTS + 1;
 
-/// Certified roots of one source: those that the ledger keeps, and as many that are not applied yet.
-const MAX_ROOTS: usize = 2 * MAX_CERTIFIED_ROOTS;
+/// Certified roots of one source: those of the records held, and an older one of a source that has
+/// sealed nothing since.
+const MAX_ROOTS: usize = MAX_RECORDS + 1;
 
 #[derive(Clone, Copy, Debug)]
 struct Certified {
@@ -43,6 +45,8 @@ type Proven = BTreeMap<(u64, WindowNumber), (Digest, Arc<Bundle>)>;
 #[derive(Debug)]
 pub struct BundlePool {
     shard: ShardId,
+    /// The newest record whose effects are executed.
+    executed: WindowNumber,
     records: BTreeMap<WindowNumber, Arc<CertifiedRecord>>,
     certified: BTreeMap<ShardId, BTreeMap<WindowNumber, Certified>>,
     unproven: VecDeque<Arc<Bundle>>,
@@ -52,10 +56,11 @@ pub struct BundlePool {
 }
 
 impl BundlePool {
-    /// An empty one.
-    pub fn new(shard: ShardId) -> Self {
+    /// An empty one of a member that has executed up to a record.
+    pub fn new(shard: ShardId, executed: WindowNumber) -> Self {
         BundlePool {
             shard,
+            executed,
             records: BTreeMap::new(),
             certified: BTreeMap::new(),
             unproven: VecDeque::new(),
@@ -78,6 +83,14 @@ impl BundlePool {
         gauge.note("bundles", self.by_digest.len(), most);
     }
 
+    /// Numbers of the records that blocks may still be executed with: those whose roots may be
+    /// credited, and some that are not applied yet.
+    pub fn records_of_use(&self) -> RangeInclusive<u64> {
+        let applied = self.executed.get();
+        let oldest = applied.saturating_sub(MAX_CERTIFIED_ROOTS as u64);
+        oldest..=applied.saturating_add(MAX_RECORDS_AHEAD)
+    }
+
     /// A held record.
     pub fn record(&self, number: WindowNumber) -> Option<&Arc<CertifiedRecord>> {
         self.records.get(&number)
@@ -94,9 +107,6 @@ impl BundlePool {
             };
             let roots = self.certified.entry(outbox.source).or_default();
             roots.entry(outbox.window).or_insert(certified);
-            if roots.len() > MAX_ROOTS {
-                roots.pop_first();
-            }
         }
         self.records.insert(number, record);
         let waiting = core::mem::take(&mut self.unproven);
@@ -214,7 +224,19 @@ impl BundlePool {
         }
         self.by_digest
             .retain(|_, bundle| bundle.to() > consumed.get(&bundle.source).copied().unwrap_or(0));
-        let oldest = WindowNumber::new(applied.get().saturating_sub(MAX_CERTIFIED_ROOTS as u64));
+        self.executed = applied;
+        let oldest = WindowNumber::new(*self.records_of_use().start());
         self.records = self.records.split_off(&oldest);
+        // By what is executed, and not by number: a member whose execution is behind needs the roots
+        // that its blocks were made with, however many newer ones there are.
+        for roots in self.certified.values_mut() {
+            while roots.len() > 1
+                && roots
+                    .first_key_value()
+                    .is_some_and(|(_, certified)| certified.record < oldest)
+            {
+                roots.pop_first();
+            }
+        }
     }
 }

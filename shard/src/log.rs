@@ -17,6 +17,7 @@
 //! The log part is written and synced before the messages that rest on it; the state part follows
 //! in its own time, and a restart executes the committed blocks above the anchor again.
 
+use core::ops::RangeInclusive;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ const BASE: &[u8] = b"B";
 /// each of their checkpoints may still have to be sent again.
 pub(crate) const CHECKPOINTS_KEPT: u64 = 4;
 
-/// Records read back at a start: those whose certified roots bundles may still be proven against.
+/// Records that the beacon reads back at a start.
 const RECORDS_READ: u64 = 2 * lockstep_ledger::MAX_CERTIFIED_ROOTS as u64;
 
 fn height_key(prefix: u8, height: Height) -> Vec<u8> {
@@ -180,7 +181,6 @@ pub(crate) struct Found<P> {
     pub(crate) blocks: Vec<LinkedBlock>,
     pub(crate) batches: Vec<Arc<Batch>>,
     pub(crate) bundles: Vec<Arc<Bundle>>,
-    pub(crate) records: Vec<Arc<CertifiedRecord>>,
     pub(crate) log_end: LogPosition,
 }
 
@@ -218,7 +218,6 @@ pub(crate) fn read<P: Decode>(
         place,
         batches: Vec::new(),
         bundles: Vec::new(),
-        records: read_records(store)?,
         log_end: record.map_or(LogPosition::START, |record| record.log_end.position),
         blocks,
     };
@@ -226,18 +225,24 @@ pub(crate) fn read<P: Decode>(
     Ok(found)
 }
 
-fn read_records(store: &dyn Store) -> Result<Vec<Arc<CertifiedRecord>>, Fatal> {
+/// The newest records, and all between.
+pub(crate) fn read_newest_records(store: &dyn Store) -> Result<Vec<Arc<CertifiedRecord>>, Fatal> {
     let mut newest = None;
     store.scan(Column::Records, &[], &mut |key, _| {
         newest = key.try_into().ok().map(u64::from_be_bytes);
         true
     })?;
-    let Some(newest) = newest else {
-        return Ok(Vec::new());
-    };
-    let first = newest.saturating_sub(RECORDS_READ);
+    let newest = newest.unwrap_or(0);
+    read_records(store, newest.saturating_sub(RECORDS_READ)..=newest)
+}
+
+/// The records with these numbers that are there.
+pub(crate) fn read_records(
+    store: &dyn Store,
+    numbers: RangeInclusive<u64>,
+) -> Result<Vec<Arc<CertifiedRecord>>, Fatal> {
     let mut records = Vec::new();
-    for number in first..=newest {
+    for number in numbers {
         if let Some(bytes) = store.get(Column::Records, &number.to_be_bytes())? {
             records.push(Arc::new(own(&bytes, "a record")?));
         }

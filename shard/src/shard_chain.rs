@@ -135,6 +135,10 @@ impl ShardChain {
             payload: Arc::default(),
             place: Some(Arc::new(place)),
         };
+        let applied = node
+            .place
+            .as_ref()
+            .map_or(WindowNumber::ZERO, |p| p.window.record);
         ShardChain {
             unsettled: VecDeque::new(),
             open,
@@ -145,7 +149,7 @@ impl ShardChain {
             committed: anchor.id(),
             executed: digests,
             batches: BatchPool::default(),
-            bundles: BundlePool::new(shard),
+            bundles: BundlePool::new(shard, applied),
             wanted: Wanted::default(),
             returned: Vec::new(),
         }
@@ -278,7 +282,10 @@ impl ShardChain {
             let held = self.bundles.record(number).is_some();
             (number.follows(parent.window.record) && !held).then_some(number)
         });
-        self.wanted.record = missing.chain(self.wanted.record).min();
+        // What was wanted before may have come by now, and must not stand before the next one.
+        let before = self.wanted.record;
+        let before = before.filter(|number| self.bundles.record(*number).is_none());
+        self.wanted.record = missing.chain(before).min();
     }
 
     /// Draws the consequences of committed blocks whose places can be told.

@@ -21,7 +21,9 @@ use crate::far_behind::Lag;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
 use crate::member::Setup;
 use crate::mempool::Mempool;
-use crate::message::{Destination, Message, Outbound, Peer, Phase, Request, root_block};
+use crate::message::{
+    Destination, MAX_BATCHES_REQUESTED, Message, Outbound, Peer, Phase, Request, root_block,
+};
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status, outbound};
 use crate::shard_chain::{MAX_COMMITTED, Place, ShardChain};
 use crate::state_sync::write_target;
@@ -136,7 +138,7 @@ impl ShardMember {
             chain.batches.on_listed(found.place.window.number, digest);
             chain.batches.on_executing(&digest);
         }
-        for record in found.records {
+        for record in log::read_records(store, chain.bundles.records_of_use())? {
             chain.bundles.add_record(record);
         }
         for batch in found.batches {
@@ -315,19 +317,11 @@ impl ShardMember {
 
     fn on_record(&mut self, now: Time, record: Arc<CertifiedRecord>, ready: &mut Ready) {
         let number = record.record.number;
-        let committed = self.replica.committed().id();
-        let applied = self
-            .chain()
-            .place(&committed)
-            .map(|place| place.window.record);
         self.heard = self.heard.max(number);
         let executed = self.replica.application().executed_height();
         self.lag.on_record(self.shard, &record, executed);
-        let ahead = applied.map_or(0, |applied| number.since(applied));
-        if self.chain().bundles.record(number).is_some()
-            || applied.is_some_and(|applied| number <= applied)
-            || ahead > crate::bundle_pool::MAX_RECORDS_AHEAD
-        {
+        let bundles = &self.chain().bundles;
+        if bundles.record(number).is_some() || !bundles.records_of_use().contains(&number.get()) {
             return;
         }
         ready.phase(now, number, Phase::Received);
@@ -572,7 +566,7 @@ impl ShardMember {
     fn hand_over(&mut self, ready: &mut Ready) {
         while let Some(block) = self.waiting.front() {
             let Some(block) = self.assemble(block.clone()) else {
-                return;
+                return self.want_ahead();
             };
             let mut digests = block.batches.iter().map(|batch| batch.digest());
             if digests.any(|digest| self.unsynced.contains_key(&digest)) {
@@ -585,6 +579,26 @@ impl ShardMember {
             ready.execute.push(block);
             self.waiting.pop_front();
         }
+    }
+
+    /// Execution waits for a body: wants those of the blocks after it as well, as many as one answer
+    /// brings, so that a member that catches up does not pay a round trip for each block.
+    fn want_ahead(&mut self) {
+        let chain = self.replica.application_mut();
+        let room = MAX_BATCHES_REQUESTED.saturating_sub(chain.wanted.batches.len());
+        let mut ahead = Vec::new();
+        for block in self.waiting.iter().skip(1) {
+            let id = block.block().id();
+            let (Some(payload), Some(_)) = (chain.payload(&id), chain.place(&id)) else {
+                break;
+            };
+            let digests = payload.batches.iter().map(|batch| batch.digest);
+            ahead.extend(digests.filter(|digest| chain.batches.get(digest).is_none()));
+            if ahead.len() >= room {
+                break;
+            }
+        }
+        chain.wanted.batches.extend(ahead.into_iter().take(room));
     }
 
     fn assemble(&mut self, block: CommittedBlock) -> Option<ExecuteBlock> {
@@ -734,7 +748,7 @@ impl ShardMember {
         }
         let own = CommitteeId::Shard(self.shard);
         for (times, digests) in batches {
-            for some in digests.chunks(crate::message::MAX_BATCHES_REQUESTED) {
+            for some in digests.chunks(MAX_BATCHES_REQUESTED) {
                 self.ask(own, times + turn, Request::Batches(some.to_vec()), ready);
                 turn += 1;
             }

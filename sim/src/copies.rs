@@ -71,6 +71,7 @@ impl World {
         };
         self.nodes.push(twin);
         self.checkers.excuse(*peer);
+        self.start_anew(first);
         self.restart(second);
     }
 

@@ -85,8 +85,8 @@ impl Node {
         let mut challenge = [0; 32];
         challenge[..8].copy_from_slice(&self.life.to_le_bytes());
         let challenge = Challenge(challenge);
-        if self.copy.is_some() {
-            return Arrival::Unasked; // the answers would stop it before it does any harm
+        if self.copy.is_some() || self.liar.is_some() {
+            return Arrival::Unasked; // the sight of its own lies would stop it
         }
         if self.wiped && without_record {
             Arrival::RecordLost(challenge)

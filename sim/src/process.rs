@@ -39,6 +39,14 @@ impl World {
         }
     }
 
+    /// Ends a member's life and begins the next at once: it has become another.
+    pub(crate) fn start_anew(&mut self, node: usize) {
+        let mut random = self.random.fork();
+        if self.nodes[node].crash(&mut random) {
+            self.restart(node);
+        }
+    }
+
     /// Ends a member's life, and the next few soon after they began.
     pub fn crash_often(&mut self, peer: &Peer, down: Duration, times: u32) {
         self.nodes[self.seats[peer]].early_deaths = times;

@@ -257,6 +257,7 @@ impl World {
         self.tell(node, format_args!("is a liar: {}", kind.name()));
         self.nodes[node].liar = Some(Box::new(Liar::new(kind, &mut self.whims)));
         self.checkers.excuse(*peer);
+        self.start_anew(node);
     }
 
     /// Gives a member a transaction, as its RPC would: checked, and admitted by its ledger.

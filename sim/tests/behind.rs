@@ -8,7 +8,7 @@ use core::time::Duration;
 use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::{MAX_REPLAY, Peer};
-use lockstep_sim::{Chain, Links, World, WorldSpec};
+use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
 use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
 
 /// Without a quorum for this long, a shard misses more records than a member holds ahead.
@@ -22,23 +22,63 @@ fn record(world: &World, committee: CommitteeId) -> WindowNumber {
     records.max().unwrap()
 }
 
+fn world(depth: u8) -> World {
+    World::new(WorldSpec {
+        seed: 1,
+        chain: Chain::new(&DevelopmentSpec {
+            depth,
+            interval: Duration::from_millis(500),
+            patience: Duration::from_secs(1),
+            time: Time::from_millis(1_000),
+            ..DevelopmentSpec::default()
+        }),
+        links: Links::exact(Duration::from_millis(20)),
+        sync: Duration::from_millis(2),
+        timers: TimerConfig::DEFAULT,
+        max_replay: MAX_REPLAY,
+    })
+}
+
+/// Clients send for so long.
+fn work(world: &mut World, workload: &mut Workload, random: &mut Random, span: Duration) {
+    let end = world.now().after(span);
+    while world.now() < end {
+        workload.act(random, world);
+        let next = world.now().after(Duration::from_millis(100));
+        world.run_until(next).unwrap();
+    }
+}
+
+/// Its blocks name records that it has to fetch one after the other, and credit entries that are
+/// certified by records far older than those that it hears of now.
+#[test]
+fn a_member_that_missed_many_barriers_is_with_the_others_soon() {
+    for depth in [0, 1] {
+        let mut world = world(depth);
+        let peer = Peer {
+            committee: CommitteeId::Shard(ShardId::new(0)),
+            member: MemberIndex::new(2),
+        };
+        world.checkers.let_stop(peer); // no client relies on it
+        let mut random = Random::new(1);
+        let mut workload = Workload::new(&mut random, &world);
+        let mut work = |world: &mut World, span| work(world, &mut workload, &mut random, span);
+        work(&mut world, Duration::from_secs(3));
+        world.crash(&peer, OUTAGE);
+        work(&mut world, OUTAGE);
+        work(&mut world, RETURN);
+        let others = record(&world, peer.committee);
+        let status = world.member(&peer).unwrap().status();
+        let behind = others.since(status.record);
+        assert!(behind <= 2, "depth {depth}: {others}, and {status:?}");
+        assert!(status.committed.since(status.executed) <= 10, "{status:?}");
+    }
+}
+
 #[test]
 fn a_shard_that_missed_many_barriers_is_at_the_newest_soon() {
     for depth in [0, 1] {
-        let mut world = World::new(WorldSpec {
-            seed: 1,
-            chain: Chain::new(&DevelopmentSpec {
-                depth,
-                interval: Duration::from_millis(500),
-                patience: Duration::from_secs(1),
-                time: Time::from_millis(1_000),
-                ..DevelopmentSpec::default()
-            }),
-            links: Links::exact(Duration::from_millis(20)),
-            sync: Duration::from_millis(2),
-            timers: TimerConfig::DEFAULT,
-            max_replay: MAX_REPLAY,
-        });
+        let mut world = world(depth);
         let shard = CommitteeId::Shard(ShardId::new(0));
         world
             .run_until(world.now().after(Duration::from_secs(3)))

@@ -206,7 +206,7 @@ fn old_copy(run: &mut Run) -> anyhow::Result<()> {
 }
 
 /// Starts a validator that must end by itself; its exit code.
-fn ends(run: &mut Run, index: usize) -> anyhow::Result<i32> {
+pub(crate) fn ends(run: &mut Run, index: usize) -> anyhow::Result<i32> {
     run.restart(index)?;
     let started = Instant::now();
     loop {
@@ -304,7 +304,10 @@ fn newest_log(database: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Puts a copy in the place of a directory, which may be gone.
-fn replace(directory: &Path, by: &Path) -> anyhow::Result<()> {
+pub(crate) fn replace(directory: &Path, by: &Path) -> anyhow::Result<()> {
+    if directory == by {
+        return Ok(());
+    }
     if directory.try_exists()? {
         fs::remove_dir_all(directory)?;
     }

@@ -14,6 +14,7 @@ mod run;
 mod session;
 mod tally;
 
+mod copies;
 mod damage;
 mod kills;
 mod lines;
@@ -29,7 +30,7 @@ use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 10] = [
+const TESTS: [(&str, Test); 11] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -54,6 +55,10 @@ const TESTS: [(&str, Test); 10] = [
     (
         "damaged_files_are_refused_or_healed",
         scenarios::damaged_files_are_refused_or_healed,
+    ),
+    (
+        "a_copied_home_is_noticed",
+        scenarios::a_copied_home_is_noticed,
     ),
     (
         "full_disks_are_waited_for",

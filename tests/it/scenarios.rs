@@ -6,7 +6,7 @@ use lockstep_types::CommitteeId;
 
 use crate::run::Run;
 use crate::space::SmallDisk;
-use crate::{damage, kills, lines, pauses, space, wipes};
+use crate::{copies, damage, kills, lines, pauses, space, wipes};
 
 /// Any will do; a soak draws its own.
 const SEED: u64 = 7;
@@ -74,6 +74,12 @@ pub(crate) fn broken_lines_heal() -> anyhow::Result<()> {
 pub(crate) fn damaged_files_are_refused_or_healed() -> anyhow::Result<()> {
     let mut run = Run::start(SEED)?;
     damage::every_kind(&mut run)?;
+    run.pass()
+}
+
+pub(crate) fn a_copied_home_is_noticed() -> anyhow::Result<()> {
+    let mut run = Run::start(SEED)?;
+    copies::run_beside_each_other(&mut run)?;
     run.pass()
 }
 

@@ -56,10 +56,12 @@ bugs! {
     TrustLostRecord: "R9" in "Replica::recall",
     /// The highest timeout certificate is forgotten at a restart.
     ForgetTcAtRestart: "R13" in "Safety::restarted",
-    /// A member without its safety record starts as one that has never run.
-    WipedNodeVotesAtOnce: "R35" in "Asking::new",
-    /// A start does not ask the others what they have seen of it.
-    StartWithoutAsking: "R34" in "Asking::new",
+    /// A member without its safety record starts as one that has never run, and no certificate with
+    /// its name warns it.
+    WipedNodeVotesAtOnce: "R35" in "Asking::new, Replica::knows_its_past",
+    /// A start does not ask the others what they have seen of it, and no certificate with its name
+    /// warns it.
+    StartWithoutAsking: "R34" in "Asking::new, Replica::knows_its_past",
     /// After a restart a member proposes in views in which it may have proposed before.
     ProposeAgainAfterRestart: "R8" in "Safety::restarted",
     /// The last proposal of a view is voted for, not the first.

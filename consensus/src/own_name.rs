@@ -1,0 +1,69 @@
+//! What others show that carries our own signature (R30). Only this replica has its key, so a
+//! statement it has no record of means a second copy of it, or an old disk.
+//!
+//! Statements before the last one are not remembered and cannot be judged, nor those up to the floor
+//! of a replica whose record was lost.
+//!
+//! Breaks if: something is signed that is not in the record of the same step.
+
+use lockstep_types::{QuorumCertificate, Timeout, TimeoutCertificate, View, Vote};
+
+use crate::ready::Ready;
+use crate::{Application, Fatal, Replica};
+
+impl<A: Application> Replica<A> {
+    pub(crate) fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
+        let record = self.safety.record();
+        let ours = match &record.last_voted {
+            Some(last) if last.view == vote.view => last.block == vote.block,
+            _ => vote.view < record.last_voted_view() || vote.view <= record.floor,
+        };
+        note(ours, vote.view, out);
+    }
+
+    pub(crate) fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
+        let record = self.safety.record();
+        let ours = match &record.last_timed_out {
+            Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
+            _ => timeout.view < record.last_timed_out_view() || timeout.view <= record.floor,
+        };
+        note(ours, timeout.view, out);
+    }
+
+    /// Members that have started since remember no single statement, but all keep certificates.
+    pub(crate) fn check_own_name_in_qc(&self, qc: &QuorumCertificate, out: &mut Ready) {
+        if !self.knows_its_past() || !qc.signers.contains(self.me()) {
+            return;
+        }
+        let record = self.safety.record();
+        let ours = match &record.last_voted {
+            Some(last) if last.view == qc.view => last.block == qc.block,
+            _ => qc.view < record.last_voted_view() || qc.view <= record.floor,
+        };
+        note(ours, qc.view, out);
+    }
+
+    pub(crate) fn check_own_name_in_tc(&self, tc: &TimeoutCertificate, out: &mut Ready) {
+        if !self.knows_its_past() || !tc.signers.contains(self.me()) {
+            return;
+        }
+        let record = self.safety.record();
+        let ours = tc.view <= record.last_timed_out_view() || tc.view <= record.floor;
+        note(ours, tc.view, out);
+    }
+
+    /// Is everything that was ever signed with our key in the record, or below its floor?
+    fn knows_its_past(&self) -> bool {
+        let lost = self.asking.as_ref().is_some_and(|asking| asking.lost);
+        // Both are about starts that know nothing of what others know; this would be a second net.
+        let unwarned = lockstep_types::planted!(StartWithoutAsking)
+            || lockstep_types::planted!(WipedNodeVotesAtOnce);
+        self.only_copy && !lost && !unwarned
+    }
+}
+
+fn note(ours: bool, view: View, out: &mut Ready) {
+    if !ours {
+        out.stop = Some(Fatal::SecondCopy { view });
+    }
+}
