@@ -1,6 +1,8 @@
-//! Somebody copies the home of a validator and runs both: two processes with one key, of which each
-//! hears what the other has said only through the others. Before long one of them sees its own name
-//! under something that it did not sign. It ends, and does not start again before a person has looked.
+//! Somebody copies the home of a validator and runs both: two processes with one key. As long as a
+//! colleague is connected with the one it takes no connection of the other; so the lines between the
+//! first and two of its three colleagues are cut, and these talk to the second. Before long one of
+//! the two sees its own name under something that it did not sign. It ends, and does not start again
+//! before a person has looked.
 //!
 //! The validator counts as the faulty one of its committee.
 
@@ -8,12 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use lockstep_node::exit::ExitCode;
 use lockstep_node::home::Home;
+use lockstep_node::network::peer_id;
 
 use crate::damage::{copy, ends, replace};
-use crate::pauses::stop_for;
+use crate::mesh::Line;
 use crate::run::Run;
 use crate::tally::Kind;
 
@@ -30,8 +33,10 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
     run.calm()?;
     let shard = run.shards()[0];
     let members = run.network.members(shard);
-    let index = run.pick(&members);
+    let index = dials_all(run, &members)?;
     run.network.expect_two_faces(index);
+    let name = run.network.cluster.places()[index].name.clone();
+    run.load.history.damaged(&name); // it is wiped in the end
     run.kill(index);
     let files = tempfile::tempdir()?;
     let home = run.network.cluster.places()[index].home.clone();
@@ -40,8 +45,18 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
     let mut config = twin_home.config()?;
     config.network.listen = ANY;
     config.rpc.listen = ANY;
+    // Past the mesh, whose lines are those of the first.
+    for peer in &mut config.network.peers {
+        let mut places = run.network.cluster.places().iter();
+        let place = places.find(|place| place.name == peer.name);
+        peer.address = place.context("a stranger")?.network.to_string();
+    }
     twin_home.write_config(&config)?;
     run.restart(index)?;
+    run.catches_up(index)?;
+    let colleagues = members.iter().filter(|member| **member != index);
+    let cut_off: Vec<usize> = colleagues.copied().take(2).collect();
+    lines(run, index, &cut_off, Line::Refused);
     let mut command = run.network.cluster.command(&twin_home)?;
     let mut twin = command.stderr(Stdio::null()).spawn()?;
     let ended = one_ends(run, index, &mut twin);
@@ -49,6 +64,7 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
     let _ = twin.kill();
     twin.wait()?;
     run.network.cluster.kill(index);
+    lines(run, index, &cut_off, Line::Open);
     let ended_home = match ended? {
         Ended::Original => &home,
         Ended::Twin => &twin_home,
@@ -71,30 +87,43 @@ enum Ended {
     Twin,
 }
 
-/// Waits until one of the two has ended, by the name that it must. The original stands still now and
-/// then, so that the two do not always say the same.
+/// The member that dials all others, so that its copy does, too, wherever it listens.
+fn dials_all(run: &Run, members: &[usize]) -> anyhow::Result<usize> {
+    let cluster = &run.network.cluster;
+    let mut first = None;
+    for index in members {
+        let place = &cluster.places()[*index];
+        let validators = cluster.genesis().validators(place.committee);
+        let id = peer_id(&validators[place.member.get()].network_key)?;
+        first = first.into_iter().chain([(id, *index)]).min();
+    }
+    first.map(|(_, index)| index).context("a committee")
+}
+
+fn lines(run: &Run, index: usize, others: &[usize], line: Line) {
+    for other in others {
+        run.mesh().set(index, *other, line);
+        run.mesh().set(*other, index, line);
+    }
+}
+
+/// Waits until one of the two has ended, by the name that it must.
 fn one_ends(run: &mut Run, index: usize, twin: &mut Child) -> anyhow::Result<Ended> {
     let started = Instant::now();
     while started.elapsed() < 3 * SEEN.bound {
         let original = run.network.cluster.exit_code(index);
         let other = twin.try_wait()?.and_then(|status| status.code());
-        let ended = match (original, other) {
+        let (who, code) = match (original, other) {
             (Some(code), _) => (Ended::Original, code),
             (None, Some(code)) => (Ended::Twin, code),
             (None, None) => {
-                stop_for(run, index, Duration::from_millis(300))?;
-                std::thread::sleep(Duration::from_millis(300));
+                std::thread::sleep(Duration::from_millis(20));
                 continue;
             }
         };
-        ensure!(
-            is_second_copy(ended.1),
-            "{:?} ended with {}",
-            ended.0,
-            ended.1
-        );
+        ensure!(is_second_copy(code), "{who:?} ended with {code}");
         run.tally.note(SEEN, started.elapsed());
-        return Ok(ended.0);
+        return Ok(who);
     }
     bail!("both run, and neither has noticed the other")
 }

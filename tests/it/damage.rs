@@ -138,13 +138,15 @@ pub(crate) fn any(run: &mut Run) -> anyhow::Result<()> {
 
 fn one(run: &mut Run, damage: Damage) -> anyhow::Result<()> {
     run.calm()?;
+    run.sleep(600, 700); // a start empties the write-ahead log; every window writes to it
     let index = run.any_validator();
     let (data, colleague) = directories(run, index);
     run.kill(index);
     let aside = tempfile::tempdir()?;
     copy(&data, aside.path())?;
-    damage.apply(&data, &colleague, &mut run.random)?;
     let place = run.network.cluster.places()[index].name.clone();
+    run.load.history.damaged(&place);
+    damage.apply(&data, &colleague, &mut run.random)?;
     let started = Instant::now();
     let ended = start(run, index).with_context(|| format!("{damage:?} at {place}"))?;
     run.tally.note(HEALED, started.elapsed());

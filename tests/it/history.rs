@@ -52,6 +52,8 @@ struct Told {
     /// By height and address, nonce and holdings.
     seen: BTreeMap<(u64, String), (u64, Vec<u128>)>,
     reads: u64,
+    /// Validators whose files were damaged: after a loss they answer from where they are.
+    damaged: BTreeSet<String>,
     conflicts: Vec<String>,
 }
 
@@ -87,6 +89,11 @@ impl History {
         self.told().conflicts.push(text);
     }
 
+    /// The files of this validator are damaged. It counts as faulty, and its reads may go back.
+    pub(crate) fn damaged(&self, session: &str) {
+        self.told().damaged.insert(session.to_owned());
+    }
+
     /// Height and nonce of the newest acknowledged transfer of an account.
     pub(crate) fn newest(&self, address: &str) -> Option<(u64, u64)> {
         self.told().newest.get(address).copied()
@@ -104,6 +111,7 @@ impl History {
         let mut told = self.told();
         told.reads += 1;
         if let Some(before) = before
+            && !told.damaged.contains(session)
             && (now.height < before.height || now.nonce < before.nonce)
         {
             told.conflicts.push(format!(

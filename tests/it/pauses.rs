@@ -65,7 +65,7 @@ fn paused(run: &mut Run, index: usize, pause: Duration, kind: Kind) -> anyhow::R
 
 /// Stops a process for a while. A shell does both, so that nothing stays stopped when this
 /// process ends in between.
-pub(crate) fn stop_for(run: &Run, index: usize, pause: Duration) -> anyhow::Result<()> {
+fn stop_for(run: &Run, index: usize, pause: Duration) -> anyhow::Result<()> {
     let process = run.network.cluster.process_id(index);
     let process = process.context("it does not run")?.to_string();
     let status = Command::new("sh")
