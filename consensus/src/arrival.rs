@@ -181,12 +181,6 @@ impl<A: Application> Replica<A> {
             return Err(Refusal::NotAsked);
         }
         asking.answered.insert(from);
-        if asking.lost {
-            let voted = testimony.vote.map_or(View::ZERO, |vote| vote.view);
-            let gave_up = testimony.timeout.map_or(View::ZERO, |t| t.view);
-            asking.signed = asking.signed.max(voted).max(gave_up);
-            return Ok(());
-        }
         if let Some(vote) = &testimony.vote {
             self.check_own_vote(vote, out);
         }

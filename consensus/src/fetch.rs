@@ -244,6 +244,9 @@ impl<A: Application> Replica<A> {
             return Err(Refusal::NotAsked);
         };
         let awaited = self.fetch.outstanding.take_if(|asked| asked.peer == peer);
+        if awaited.is_none() && self.application.is_full() {
+            return Ok(()); // room is kept for the answer that is awaited
+        }
         self.keep_certified(&mut blocks, &tip);
         self.check_for_fork(&blocks, out);
         let floor = self.committed().header().height;

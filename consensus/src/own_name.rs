@@ -12,7 +12,10 @@ use crate::ready::Ready;
 use crate::{Application, Fatal, Replica};
 
 impl<A: Application> Replica<A> {
-    pub(crate) fn check_own_vote(&self, vote: &Vote, out: &mut Ready) {
+    pub(crate) fn check_own_vote(&mut self, vote: &Vote, out: &mut Ready) {
+        if self.learns_of(vote.view) {
+            return;
+        }
         let record = self.safety.record();
         let ours = match &record.last_voted {
             Some(last) if last.view == vote.view => last.block == vote.block,
@@ -21,7 +24,10 @@ impl<A: Application> Replica<A> {
         note(ours, vote.view, out);
     }
 
-    pub(crate) fn check_own_timeout(&self, timeout: &Timeout, out: &mut Ready) {
+    pub(crate) fn check_own_timeout(&mut self, timeout: &Timeout, out: &mut Ready) {
+        if self.learns_of(timeout.view) {
+            return;
+        }
         let record = self.safety.record();
         let ours = match &record.last_timed_out {
             Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
@@ -50,6 +56,16 @@ impl<A: Application> Replica<A> {
         let record = self.safety.record();
         let ours = tc.view <= record.last_timed_out_view() || tc.view <= record.floor;
         note(ours, tc.view, out);
+    }
+
+    /// A replica whose record is lost and that is still asking takes what it is shown for its past:
+    /// its floor will be no lower.
+    fn learns_of(&mut self, view: View) -> bool {
+        let Some(asking) = self.asking.as_mut().filter(|asking| asking.lost) else {
+            return false;
+        };
+        asking.signed = asking.signed.max(view);
+        true
     }
 
     /// Is everything that was ever signed with our key in the record, or below its floor?

@@ -1210,6 +1210,27 @@ fn r35_without_its_record_a_member_is_silent_until_the_others_are_past_it() {
 }
 
 #[test]
+fn r35_a_statement_of_our_past_shown_while_we_ask_raises_the_floor_and_stops_nobody() {
+    let mut world = World::new(4);
+    world.asks = true;
+    world.submit(1);
+    world.run_ms(300);
+    world.crash(3);
+    world.wipe(3);
+    world.drop_when(|sent| sent.message.kind() == "testimony");
+    world.restart(3);
+    let tc = world.forge_tc(39, &world.root_qc());
+    let past = world.forge_timeout(3, 40, &world.root_qc(), Some(tc));
+    world.tell(3, 1, Message::Timeout(Box::new(past)));
+    let block = world.forge_block(41, &world.root, &[7]);
+    world.tell(3, 1, Message::Vote(world.forge_vote(3, &block)));
+    assert!(world.stopped.is_empty());
+    world.drop_nothing();
+    world.run_ms(2_000);
+    assert_eq!(world.replica(3).record().floor, View::new(41));
+}
+
+#[test]
 fn r35_the_floor_survives_a_restart() {
     let mut world = World::new(4);
     world.asks = true;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, NodeConfig};
 use crate::exit::Stop;
+use crate::identity::write_whole;
 
 /// Format of the key files.
 const KEY_FORMAT: u32 = 1;
@@ -119,7 +120,7 @@ impl Home {
         fs::create_dir_all(self.data())?;
         fs::set_permissions(self.root.join("keys"), fs::Permissions::from_mode(0o700))?;
         fs::write(self.genesis_file(), genesis.to_json())?;
-        fs::write(self.never_run_file(), "")?;
+        write_whole(&self.never_run_file(), b"")?;
         self.write_config(config)?;
         let chain = genesis.hash().to_string();
         let validator = hex::encode(keys.key.to_bytes());

@@ -37,8 +37,8 @@ impl SafetyFile {
         std::fs::metadata(path).is_ok_and(|metadata| metadata.len() >= FILE_BYTES as u64)
     }
 
-    /// Opens the file, or makes it and syncs its directory; returns the facts to go on with. `in_log` says whether a block that a
-    /// record vouches for is in the log.
+    /// Opens the file, or makes it, and syncs it; returns the facts to go on with. `in_log` says
+    /// whether a block that a record vouches for is in the log.
     pub(crate) fn open(
         path: &Path,
         in_log: impl Fn(&LogEnd) -> bool,
@@ -52,10 +52,12 @@ impl SafetyFile {
         // A file cut short in its making was never written to.
         if !Self::is_whole(path) {
             file.write_all_at(&vec![0; FILE_BYTES], 0)?;
-            file.sync_all()?;
-            let directory = path.parent().unwrap_or(Path::new("."));
-            File::open(directory)?.sync_all()?;
         }
+        // A process that was killed may have left writes that no disk has seen: what is read here is
+        // taken for durable.
+        file.sync_all()?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        File::open(directory)?.sync_all()?;
         let mut bytes = vec![0; FILE_BYTES];
         file.read_exact_at(&mut bytes, 0)?;
         let (first, second) = bytes.split_at(SLOT_BYTES);

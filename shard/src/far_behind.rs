@@ -90,8 +90,9 @@ impl Lag {
             ready.wake_at = Some(ready.wake_at.map_or(again, |set| set.min(again)));
             return None;
         }
-        let newest = seeking.newest();
-        let chosen = newest.filter(|state| worthwhile(state.link.block.header().height));
+        // One of f + 1 is correct, so that the state is there when ours is given up for it.
+        let offered = seeking.held_by(committee.join_threshold());
+        let chosen = offered.filter(|state| worthwhile(state.link.block.header().height));
         self.phase = match chosen {
             Some(_) => Phase::Chosen,
             None => Phase::Following,

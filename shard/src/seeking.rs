@@ -47,6 +47,13 @@ impl Seeking {
         held.max_by_key(|manifest| manifest.number()).cloned()
     }
 
+    /// The newest state that so many members hold, or have left behind for a newer one.
+    pub(crate) fn held_by(&self, members: usize) -> Option<Arc<Manifest>> {
+        let mut held: Vec<_> = self.answers.values().flatten().collect();
+        held.sort_by_key(|manifest| core::cmp::Reverse(manifest.number()));
+        held.get(members.checked_sub(1)?).copied().cloned()
+    }
+
     /// How full it is.
     pub(crate) fn measure(&self, members: usize, gauge: &mut dyn Gauge) {
         gauge.note("states offered", self.answers.len(), members);

@@ -686,8 +686,9 @@ impl ShardMember {
             }
             // Records that exist, since a later one does: a shard that asked for one in a window
             // would fall behind a beacon that commits one in a window.
+            let of_use = chain.bundles.records_of_use();
             let missed = core::iter::successors(Some(next), |number| Some(number.next()))
-                .take_while(|number| *number <= heard)
+                .take_while(|number| *number <= heard && of_use.contains(&number.get()))
                 .take(RECORDS_ASKED)
                 .filter(|number| chain.bundles.record(*number).is_none());
             wants.extend(missed.map(Want::Record));
