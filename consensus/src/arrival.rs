@@ -5,8 +5,9 @@
 //! an old copy of the disk, or a second copy of the validator. Without a record it waits for q
 //! answers and sets a floor. Of the q members that signed the highest certificate it may ever have
 //! held, n - 2f answer, at least one of them correct, and that one has entered a view at most one
-//! below; so it cannot have signed anything above the floor. It signs again after the committee, without it, has named
-//! a record in a committed block above the floor: then nothing it may have promised can matter.
+//! below; so it cannot have signed anything above the floor. It signs again after the committee,
+//! without it, has named a record in a committed block above the floor: then nothing it may have
+//! promised can matter.
 //!
 //! Breaks if: something is signed while [`Replica::may_sign`] is false, or a replica without its
 //! record is started as one that has never run.

@@ -89,6 +89,7 @@ impl Fetch {
     /// How full it is.
     pub(crate) fn measure(&self, members: usize, gauge: &mut dyn Gauge) {
         gauge.note("peers served", self.served.len(), members);
+        gauge.note("answers expected", self.asked.len(), members);
     }
 
     fn idle(&mut self) {

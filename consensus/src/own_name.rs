@@ -6,7 +6,7 @@
 //!
 //! Breaks if: something is signed that is not in the record of the same step.
 
-use lockstep_types::{QuorumCertificate, Timeout, TimeoutCertificate, View, Vote};
+use lockstep_types::{BlockId, QuorumCertificate, Timeout, TimeoutCertificate, View, Vote};
 
 use crate::ready::Ready;
 use crate::{Application, Fatal, Replica};
@@ -16,12 +16,7 @@ impl<A: Application> Replica<A> {
         if self.learns_of(vote.view) {
             return;
         }
-        let record = self.safety.record();
-        let ours = match &record.last_voted {
-            Some(last) if last.view == vote.view => last.block == vote.block,
-            _ => vote.view < record.last_voted_view() || vote.view <= record.floor,
-        };
-        note(ours, vote.view, out);
+        note(self.may_have_voted(vote.view, vote.block), vote.view, out);
     }
 
     pub(crate) fn check_own_timeout(&mut self, timeout: &Timeout, out: &mut Ready) {
@@ -41,12 +36,7 @@ impl<A: Application> Replica<A> {
         if !self.knows_its_past() || !qc.signers.contains(self.me()) {
             return;
         }
-        let record = self.safety.record();
-        let ours = match &record.last_voted {
-            Some(last) if last.view == qc.view => last.block == qc.block,
-            _ => qc.view < record.last_voted_view() || qc.view <= record.floor,
-        };
-        note(ours, qc.view, out);
+        note(self.may_have_voted(qc.view, qc.block), qc.view, out);
     }
 
     pub(crate) fn check_own_name_in_tc(&self, tc: &TimeoutCertificate, out: &mut Ready) {
@@ -56,6 +46,14 @@ impl<A: Application> Replica<A> {
         let record = self.safety.record();
         let ours = tc.view <= record.last_timed_out_view() || tc.view <= record.floor;
         note(ours, tc.view, out);
+    }
+
+    fn may_have_voted(&self, view: View, block: BlockId) -> bool {
+        let record = self.safety.record();
+        match &record.last_voted {
+            Some(last) if last.view == view => last.block == block,
+            _ => view < record.last_voted_view() || view <= record.floor,
+        }
     }
 
     /// A replica whose record is lost and that is still asking takes what it is shown for its past:
