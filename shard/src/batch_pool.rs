@@ -20,7 +20,7 @@ pub const MAX_BODIES: usize = 8_192;
 pub const MAX_WINDOWS_AHEAD: u64 = 64;
 
 /// The batches of one replica.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchPool {
     bodies: BTreeMap<BatchDigest, Arc<Batch>>,
     /// Per author, in the order it packed them.
@@ -29,7 +29,7 @@ pub struct BatchPool {
     listed: BTreeMap<WindowNumber, BTreeSet<BatchDigest>>,
     /// Those of them that execution still needs.
     unexecuted: BTreeSet<BatchDigest>,
-    /// The open window.
+    /// The window open on the committed chain.
     open: WindowNumber,
 }
 
@@ -56,6 +56,22 @@ pub enum NotKept {
 }
 
 impl BatchPool {
+    /// An empty pool of a chain on which window `open` is open.
+    pub fn new(open: WindowNumber) -> Self {
+        BatchPool {
+            bodies: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            listed: BTreeMap::new(),
+            unexecuted: BTreeSet::new(),
+            open,
+        }
+    }
+
+    /// The window open on the committed chain.
+    pub fn open_window(&self) -> WindowNumber {
+        self.open
+    }
+
     /// Keeps a checked batch.
     ///
     /// # Errors

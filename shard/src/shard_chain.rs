@@ -99,8 +99,6 @@ pub struct ShardChain {
     committed: BlockId,
     /// Committed blocks whose places cannot be told yet, in order.
     unsettled: VecDeque<BlockId>,
-    /// The window open on the settled chain.
-    open: WindowNumber,
     executed: BTreeMap<Height, EffectsDigest>,
     /// Batches held.
     pub batches: BatchPool,
@@ -127,7 +125,7 @@ impl ShardChain {
         assert_eq!(place.height, header.height, "the place is the anchor's");
         let newest = digests.last_key_value().map(|(height, _)| *height);
         assert_eq!(newest, Some(header.height), "the state is the anchor's");
-        let open = place.window.number;
+        let (open, applied) = (place.window.number, place.window.record);
         let node = Node {
             parent: header.parent,
             height: header.height,
@@ -135,20 +133,15 @@ impl ShardChain {
             payload: Arc::default(),
             place: Some(Arc::new(place)),
         };
-        let applied = node
-            .place
-            .as_ref()
-            .map_or(WindowNumber::ZERO, |p| p.window.record);
         ShardChain {
             unsettled: VecDeque::new(),
-            open,
             rules: Self::rules(genesis),
             limits: genesis.limits,
             me,
             nodes: BTreeMap::from([(anchor.id(), node)]),
             committed: anchor.id(),
             executed: digests,
-            batches: BatchPool::default(),
+            batches: BatchPool::new(open),
             bundles: BundlePool::new(shard, applied),
             wanted: Wanted::default(),
             returned: Vec::new(),
@@ -299,8 +292,7 @@ impl ShardChain {
             for batch in &node.payload.batches {
                 self.batches.on_listed(window, batch.digest);
             }
-            if window != self.open {
-                self.open = window;
+            if window != self.batches.open_window() {
                 self.returned
                     .extend(self.batches.on_window(window, self.me));
             }
@@ -310,7 +302,7 @@ impl ShardChain {
 
     /// The window open on the committed chain.
     pub fn open_window(&self) -> WindowNumber {
-        self.open
+        self.batches.open_window()
     }
 
     fn place_of(&self, id: &BlockId) -> Option<Arc<Place>> {

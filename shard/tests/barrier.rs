@@ -13,8 +13,8 @@ use lockstep_ledger::{Flow, Seal};
 use lockstep_shard::{
     BarrierRecord, Batch, BatchContext, BatchRef, BeaconChain, BeaconPlace, BundleRef,
     CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote, MAX_BODIES,
-    MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, NotKept, Payload, RecordRef, ShardChain, ShardEntry,
-    epoch_context, root_block,
+    MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, NotKept, Payload, Place, RecordRef, ShardChain,
+    ShardEntry, epoch_context, root_block,
 };
 use lockstep_types::{
     BatchDigest, Block, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed, Header,
@@ -58,8 +58,12 @@ fn child(parent: &Block, time: Time, payload: Vec<u8>) -> Block {
 }
 
 fn shard_chain(genesis: &Genesis) -> (ShardChain, Block) {
+    shard_chain_at(genesis, ShardChain::first_place(genesis))
+}
+
+/// A chain that starts at `place`.
+fn shard_chain_at(genesis: &Genesis, place: Place) -> (ShardChain, Block) {
     let root = root_block(genesis, CommitteeId::Shard(ShardId::new(0)));
-    let place = ShardChain::first_place(genesis);
     let (shard, me) = (ShardId::new(0), MemberIndex::new(0));
     let digests = BTreeMap::from([(Height::ZERO, EffectsDigest::ZERO)]);
     (
@@ -558,6 +562,18 @@ fn a_batch_of_the_last_window_there_is_stops_nobody() {
         chain.check(at(10), &block),
         Check::Refuse("lists a batch of another window")
     );
+}
+
+#[test]
+fn a_chain_that_starts_in_a_late_window_keeps_its_batches() {
+    let genesis = genesis();
+    let mut place = ShardChain::first_place(&genesis);
+    let late = WindowNumber::new(2 * MAX_WINDOWS_AHEAD);
+    place.window.number = late;
+    let (mut chain, root) = shard_chain_at(&genesis, place);
+    let batch = hostile_batch(&genesis, late, 1);
+    assert_eq!(chain.batches.insert(batch, true), Ok(()));
+    assert!(chain.has_work(at(10), &root));
 }
 
 #[test]
