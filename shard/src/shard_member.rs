@@ -293,8 +293,8 @@ impl ShardMember {
 
     /// What only our own shard can use is for members of it: others would have to refuse the answer.
     fn on_request(&self, from: Peer, request: Request, ready: &mut Ready) {
-        let for_us = matches!(request, Request::Batches(_) | Request::Bundle(_));
-        if for_us && from.committee != CommitteeId::Shard(self.shard) {
+        let for_all = matches!(request, Request::Record(_) | Request::Entries { .. });
+        if !for_all && from.committee != CommitteeId::Shard(self.shard) {
             return ready.refuse(from, "asked for what is ours by another committee");
         }
         if let Request::Entries { destination, .. } = request

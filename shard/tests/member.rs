@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use lockstep_consensus::{Arrival, TimerConfig};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Action, MemoryStore, Transaction};
+use lockstep_ledger::{Action, MemoryStore, Refusal, Transaction, TriePath};
 use lockstep_shard::{
-    Input, MAX_REPLAY, MAX_WAITING_PER_AUTHOR, Member, Message, PACK_DELAY, Peer, Ready, Request,
-    Setup,
+    Input, MAX_REPLAY, MAX_WAITING_PER_AUTHOR, Member, Mempool, Message, PACK_DELAY, PartName,
+    Peer, Ready, Request, Setup,
 };
 use lockstep_types::{
     AccountId, AssetId, BatchDigest, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified,
@@ -85,7 +85,12 @@ fn what_only_our_shard_can_use_is_not_served_to_others() {
     };
     let digest = hash("test/digest", &0u8);
     let batches = Request::Batches(vec![BatchDigest::new(digest)]);
-    for request in [batches, Request::Bundle(digest)] {
+    let bundle = Request::Bundle(digest);
+    let part = Request::Part {
+        record: WindowNumber::new(1),
+        name: PartName::Accounts(TriePath::ROOT),
+    };
+    for request in [batches, bundle, Request::Manifest, part] {
         assert_eq!(asks(0, &request), (1, 0));
         assert_eq!(asks(1, &request), (0, 1), "{request:?}");
     }
@@ -113,4 +118,23 @@ fn a_member_without_room_for_a_batch_does_not_wake_for_one() {
         assert!(woken > now, "batch {nonce}: it would wake again at once");
     }
     assert_eq!(sent, MAX_WAITING_PER_AUTHOR);
+}
+
+/// Its sender is there and waits for it, so its predecessor may come, too.
+#[test]
+fn what_came_too_early_is_kept_for_a_minute_since_it_was_last_submitted() {
+    let (_, genesis) = member();
+    let transaction = transfer(&genesis, 1);
+    let early = Refusal::NonceAhead {
+        expected: 0,
+        got: 1,
+    };
+    let after = |seconds| START.after(Duration::from_secs(seconds));
+    let mut mempool = Mempool::new(genesis.hash());
+    let id = mempool.submit(START, transaction.clone()).unwrap();
+    mempool.submit(after(40), transaction).unwrap();
+    mempool.on_skipped(after(80), &[(id, early.clone())]);
+    assert_eq!(mempool.pending(), 1);
+    mempool.on_skipped(after(100), &[(id, early)]);
+    assert_eq!(mempool.pending(), 0);
 }
