@@ -3,6 +3,7 @@ CARGO ?= cargo
 SEEDS ?= 500
 SCHEDULES ?= 5000
 SECONDS ?= 1
+CHAOS ?= 20
 
 .PHONY: help setup build demo test lint sim twins explore fuzz mutants soak bench docs clean
 
@@ -18,9 +19,10 @@ build: setup ## builds both binaries
 demo: build ## a network, a transfer across shards with its receipt, a quick sweep and its report
 	@sh ops/demo.sh
 
-test: setup ## all tests, 500 simulated networks, schedules of twins, bent bytes, and the planted bugs
+test: setup ## all tests, simulated networks, schedules of twins, bent bytes, and the planted bugs
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory sim
+	$(MAKE) --no-print-directory sim SEEDS=40 CHAOS=600
 	$(MAKE) --no-print-directory twins
 	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory mutants
@@ -30,8 +32,8 @@ lint: setup ## formats and lints, as CI does
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --release --locked -p lockstep-sim --features mutants --all-targets -- -D warnings
 
-sim: ## SEEDS=N simulated networks with faults
-	$(CARGO) run --release --locked -q -p lockstep-sim --bin lockstep-sim -- --seeds $(SEEDS)
+sim: ## SEEDS=N simulated networks with CHAOS=N seconds of faults
+	$(CARGO) run --release --locked -q -p lockstep-sim --bin lockstep-sim -- --seeds $(SEEDS) --seconds $(CHAOS)
 
 twins: ## SCHEDULES=N schedules of a committee in which two replicas share one key
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin twins -- --schedules $(SCHEDULES)

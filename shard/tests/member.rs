@@ -133,7 +133,7 @@ fn what_came_too_early_is_kept_for_a_minute_since_it_was_last_submitted() {
     let mut mempool = Mempool::new(genesis.hash());
     let id = mempool.submit(START, transaction.clone()).unwrap();
     mempool.submit(after(40), transaction).unwrap();
-    mempool.on_skipped(after(80), &[(id, early.clone())]);
+    mempool.on_skipped(after(80), &[(id, early)]);
     assert_eq!(mempool.pending(), 1);
     mempool.on_skipped(after(100), &[(id, early)]);
     assert_eq!(mempool.pending(), 0);

@@ -12,10 +12,13 @@ use lockstep_types::{
     WindowNumber,
 };
 
-use crate::{Random, World};
+use crate::{Broken, Random, World};
 
 /// Transactions of one client on their way at a time.
 const MOST_PENDING: usize = 4;
+
+/// Between what clients do, for worlds that are not drawn from a seed.
+const BETWEEN_ACTS: Duration = Duration::from_millis(20);
 
 /// How long a client waits before it sends something again. A member that still has it takes no
 /// notice.
@@ -133,6 +136,24 @@ impl Workload {
             life,
             since: world.now(),
         });
+    }
+
+    /// Runs the world for `span`, in which some client acts every 20 ms.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn run(
+        &mut self,
+        random: &mut Random,
+        world: &mut World,
+        span: Duration,
+    ) -> Result<(), Broken> {
+        let end = world.now().after(span);
+        while world.now() < end {
+            self.act(random, world);
+            world.run_until(world.now().after(BETWEEN_ACTS).min(end))?;
+        }
+        Ok(())
     }
 
     /// Sends again whatever was lost. Returns how much is on its way.

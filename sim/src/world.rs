@@ -12,7 +12,8 @@ use lockstep_consensus::TimerConfig;
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_ledger::Transaction;
 use lockstep_shard::{
-    Archive, CertifiedRecord, Executor, Input, Member, Peer, PhaseStamp, Ready, VerifyContext,
+    Archive, CertifiedRecord, Executor, Input, MAX_REPLAY, Member, Peer, PhaseStamp, Ready,
+    VerifyContext,
 };
 use lockstep_types::{
     CommitteeId, Digest, Hasher, Height, KeyedHashEngine, Time, TransactionId, Verifier,
@@ -69,6 +70,26 @@ pub struct WorldSpec {
     pub timers: TimerConfig,
     /// Blocks that a member executes one by one rather than fetch the state after them.
     pub max_replay: u64,
+}
+
+impl WorldSpec {
+    /// A world in which nothing goes wrong by itself: every message takes 20 ms and a sync 2 ms.
+    ///
+    /// # Panics
+    /// When the chain's specification is out of bounds.
+    pub fn calm(seed: u64, chain: &DevelopmentSpec) -> Self {
+        WorldSpec {
+            seed,
+            chain: Chain::new(&DevelopmentSpec {
+                time: Time::from_millis(1_000),
+                ..chain.clone()
+            }),
+            links: Links::exact(Duration::from_millis(20)),
+            sync: Duration::from_millis(2),
+            timers: TimerConfig::DEFAULT,
+            max_replay: MAX_REPLAY,
+        }
+    }
 }
 
 /// How often a process dies in the middle of something.

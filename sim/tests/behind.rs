@@ -5,11 +5,10 @@
 
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{MAX_REPLAY, Peer};
-use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
-use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
+use lockstep_shard::Peer;
+use lockstep_sim::{Random, Workload, World, WorldSpec};
+use lockstep_types::{CommitteeId, MemberIndex, ShardId, WindowNumber};
 
 /// Without a quorum for this long, a shard misses more records than a member holds ahead.
 const OUTAGE: Duration = Duration::from_secs(120);
@@ -23,30 +22,13 @@ fn record(world: &World, committee: CommitteeId) -> WindowNumber {
 }
 
 fn world(depth: u8) -> World {
-    World::new(WorldSpec {
-        seed: 1,
-        chain: Chain::new(&DevelopmentSpec {
-            depth,
-            interval: Duration::from_millis(500),
-            patience: Duration::from_secs(1),
-            time: Time::from_millis(1_000),
-            ..DevelopmentSpec::default()
-        }),
-        links: Links::exact(Duration::from_millis(20)),
-        sync: Duration::from_millis(2),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
-    })
-}
-
-/// Clients send for so long.
-fn work(world: &mut World, workload: &mut Workload, random: &mut Random, span: Duration) {
-    let end = world.now().after(span);
-    while world.now() < end {
-        workload.act(random, world);
-        let next = world.now().after(Duration::from_millis(100));
-        world.run_until(next).unwrap();
-    }
+    let chain = DevelopmentSpec {
+        depth,
+        interval: Duration::from_millis(500),
+        patience: Duration::from_secs(1),
+        ..DevelopmentSpec::default()
+    };
+    World::new(WorldSpec::calm(1, &chain))
 }
 
 /// Its blocks name records that it has to fetch one after the other, and credit entries that are
@@ -62,7 +44,7 @@ fn a_member_that_missed_many_barriers_is_with_the_others_soon() {
         world.checkers.let_stop(peer); // no client relies on it
         let mut random = Random::new(1);
         let mut workload = Workload::new(&mut random, &world);
-        let mut work = |world: &mut World, span| work(world, &mut workload, &mut random, span);
+        let mut work = |world: &mut World, span| workload.run(&mut random, world, span).unwrap();
         work(&mut world, Duration::from_secs(3));
         world.crash(&peer, OUTAGE);
         work(&mut world, OUTAGE);

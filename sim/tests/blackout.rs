@@ -4,38 +4,18 @@
 
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{MAX_REPLAY, Peer};
-use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
-use lockstep_types::{CommitteeId, Height, Time};
-
-const DELAY: Duration = Duration::from_millis(20);
+use lockstep_shard::Peer;
+use lockstep_sim::{Random, Workload, World, WorldSpec};
+use lockstep_types::{CommitteeId, Height};
 
 fn world(seed: u64, depth: u8) -> World {
-    World::new(WorldSpec {
-        seed,
-        chain: Chain::new(&DevelopmentSpec {
-            depth,
-            interval: Duration::from_millis(500),
-            time: Time::from_millis(1_000),
-            ..DevelopmentSpec::default()
-        }),
-        links: Links::exact(DELAY),
-        sync: Duration::from_millis(2),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
-    })
-}
-
-/// Lets clients act for a while.
-fn run(world: &mut World, clients: &mut Workload, random: &mut Random, span: Duration) {
-    let end = world.now().after(span);
-    while world.now() < end {
-        clients.act(random, world);
-        let next = world.now().after(Duration::from_millis(20)).min(end);
-        world.run_until(next).unwrap();
-    }
+    let chain = DevelopmentSpec {
+        depth,
+        interval: Duration::from_millis(500),
+        ..DevelopmentSpec::default()
+    };
+    World::new(WorldSpec::calm(seed, &chain))
 }
 
 fn heights(world: &World) -> Vec<(CommitteeId, Height)> {
@@ -51,12 +31,8 @@ fn a_power_cut_of_everybody_loses_nothing_that_was_final() {
         let mut random = Random::new(seed);
         let mut clients = Workload::new(&mut random, &world);
         for cut in 0..4u64 {
-            run(
-                &mut world,
-                &mut clients,
-                &mut random,
-                Duration::from_millis(1_700 + 130 * cut),
-            );
+            let span = Duration::from_millis(1_700 + 130 * cut);
+            clients.run(&mut random, &mut world, span).unwrap();
             let before = heights(&world);
             let final_before = world.checkers.exactly_once.executed();
             let peers: Vec<Peer> = world.peers().collect();
@@ -65,12 +41,8 @@ fn a_power_cut_of_everybody_loses_nothing_that_was_final() {
                 world.crash(peer, down);
             }
             // All are back after one second at the latest; commits resume within five more.
-            run(
-                &mut world,
-                &mut clients,
-                &mut random,
-                Duration::from_secs(6),
-            );
+            let span = Duration::from_secs(6);
+            clients.run(&mut random, &mut world, span).unwrap();
             for peer in &peers {
                 let status = world.member(peer).unwrap().status();
                 let had = before

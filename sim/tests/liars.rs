@@ -5,12 +5,11 @@
 
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{MAX_REPLAY, Peer};
+use lockstep_shard::Peer;
 use lockstep_sim::byzantine::{Kind, Lies};
-use lockstep_sim::{Chain, Links, Random, Workload, World, WorldSpec};
-use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
+use lockstep_sim::{Links, Random, Workload, World, WorldSpec};
+use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId};
 
 /// How long each world runs.
 const SPAN: Duration = Duration::from_secs(12);
@@ -71,15 +70,13 @@ fn expected(kind: Kind) -> &'static [&'static str] {
 }
 
 fn world(seed: u64, validators: u8) -> World {
+    let chain = DevelopmentSpec {
+        depth: 1,
+        validators,
+        interval: Duration::from_millis(700),
+        ..DevelopmentSpec::default()
+    };
     World::new(WorldSpec {
-        seed,
-        chain: Chain::new(&DevelopmentSpec {
-            depth: 1,
-            validators,
-            interval: Duration::from_millis(700),
-            time: Time::from_millis(1_000),
-            ..DevelopmentSpec::default()
-        }),
         links: Links {
             delay_min: Duration::from_millis(5),
             delay_max: Duration::from_millis(30),
@@ -89,8 +86,7 @@ fn world(seed: u64, validators: u8) -> World {
             duplicate_per_mille: 20,
         },
         sync: Duration::from_millis(1),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
+        ..WorldSpec::calm(seed, &chain)
     })
 }
 
@@ -193,12 +189,8 @@ fn two_liars_of_seven_in_every_committee_at_once() {
             }
         }
         let mut clients = Workload::new(&mut random, &world);
-        let end = world.now().after(SPAN);
-        while world.now() < end {
-            clients.act(&mut random, &mut world);
-            let next = world.now().after(Duration::from_millis(50)).min(end);
-            assert_eq!(world.run_until(next), Ok(()), "seed {seed}: {liars:?}");
-        }
+        let result = clients.run(&mut random, &mut world, SPAN);
+        assert_eq!(result, Ok(()), "seed {seed}: {liars:?}");
         for committee in committees {
             let height = world.checkers.agreement.height(committee);
             let least = Height::new(5);

@@ -5,28 +5,24 @@
 
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_ledger::{Action, Transaction};
-use lockstep_shard::{MAX_REPLAY, Peer, Phase};
-use lockstep_sim::{Chain, Links, World, WorldSpec};
+use lockstep_shard::{Peer, Phase};
+use lockstep_sim::{Links, World, WorldSpec};
 use lockstep_types::{AssetId, CommitteeId, MemberIndex, ShardId, Time, WindowNumber};
 
 const DELAY: Duration = Duration::from_millis(20);
 
 fn world(seed: u64) -> World {
+    let chain = DevelopmentSpec {
+        depth: 0,
+        interval: Duration::from_secs(1),
+        ..DevelopmentSpec::default()
+    };
     World::new(WorldSpec {
-        seed,
-        chain: Chain::new(&DevelopmentSpec {
-            depth: 0,
-            interval: Duration::from_secs(1),
-            time: Time::from_millis(1_000),
-            ..DevelopmentSpec::default()
-        }),
         links: Links::exact(DELAY),
         sync: Duration::ZERO,
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
+        ..WorldSpec::calm(seed, &chain)
     })
 }
 

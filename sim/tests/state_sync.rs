@@ -6,12 +6,11 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::{Archive, MAX_REPLAY, Peer};
 use lockstep_sim::byzantine::Kind;
-use lockstep_sim::{Chain, Cut, Harm, Links, Random, Workload, World, WorldSpec};
-use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId, Time};
+use lockstep_sim::{Cut, Harm, Random, Workload, World, WorldSpec};
+use lockstep_types::{CommitteeId, Height, MemberIndex, ShardId};
 
 struct Run {
     world: World,
@@ -26,18 +25,14 @@ impl Run {
 
     /// Members that are further behind than so many blocks fetch a state.
     fn replaying(max_replay: u64, seed: u64, depth: u8) -> Self {
+        let chain = DevelopmentSpec {
+            depth,
+            interval: Duration::from_millis(1_000),
+            ..DevelopmentSpec::default()
+        };
         let world = World::new(WorldSpec {
-            seed,
-            chain: Chain::new(&DevelopmentSpec {
-                depth,
-                interval: Duration::from_millis(1_000),
-                time: Time::from_millis(1_000),
-                ..DevelopmentSpec::default()
-            }),
-            links: Links::exact(Duration::from_millis(20)),
-            sync: Duration::from_millis(2),
-            timers: TimerConfig::DEFAULT,
             max_replay,
+            ..WorldSpec::calm(seed, &chain)
         });
         let mut random = Random::new(seed);
         let clients = Workload::new(&mut random, &world);
@@ -49,12 +44,9 @@ impl Run {
     }
 
     fn go(&mut self, millis: u64) {
-        let end = self.world.now().after(Duration::from_millis(millis));
-        while self.world.now() < end {
-            self.clients.act(&mut self.random, &mut self.world);
-            let next = self.world.now().after(Duration::from_millis(20)).min(end);
-            self.world.run_until(next).unwrap();
-        }
+        let span = Duration::from_millis(millis);
+        let (random, world) = (&mut self.random, &mut self.world);
+        self.clients.run(random, world, span).unwrap();
     }
 
     fn height(&self, peer: &Peer) -> Height {

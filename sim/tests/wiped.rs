@@ -5,28 +5,17 @@
 
 use core::time::Duration;
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{MAX_REPLAY, Peer};
-use lockstep_sim::{Chain, Harm, Links, Random, Workload, World, WorldSpec};
-use lockstep_types::Time;
-
-const WINDOW: Duration = Duration::from_millis(500);
+use lockstep_shard::Peer;
+use lockstep_sim::{Harm, Random, Workload, World, WorldSpec};
 
 fn world(seed: u64, depth: u8) -> World {
-    World::new(WorldSpec {
-        seed,
-        chain: Chain::new(&DevelopmentSpec {
-            depth,
-            interval: WINDOW,
-            time: Time::from_millis(1_000),
-            ..DevelopmentSpec::default()
-        }),
-        links: Links::exact(Duration::from_millis(20)),
-        sync: Duration::from_millis(2),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
-    })
+    let chain = DevelopmentSpec {
+        depth,
+        interval: Duration::from_millis(500),
+        ..DevelopmentSpec::default()
+    };
+    World::new(WorldSpec::calm(seed, &chain))
 }
 
 #[test]
@@ -35,14 +24,7 @@ fn a_wiped_member_votes_again_within_three_barriers() {
         let mut world = world(seed, depth);
         let mut random = Random::new(seed);
         let mut clients = Workload::new(&mut random, &world);
-        let mut run = |world: &mut World, span: Duration| {
-            let end = world.now().after(span);
-            while world.now() < end {
-                clients.act(&mut random, world);
-                let next = world.now().after(Duration::from_millis(20)).min(end);
-                world.run_until(next).unwrap();
-            }
-        };
+        let mut run = |world: &mut World, span| clients.run(&mut random, world, span).unwrap();
         run(&mut world, Duration::from_secs(3));
         let peers: Vec<Peer> = world.peers().collect();
         for peer in peers.into_iter().step_by(3) {

@@ -18,13 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lockstep_consensus::TimerConfig;
 use lockstep_genesis::DevelopmentSpec;
-use lockstep_shard::{MAX_REPLAY, Peer};
+use lockstep_shard::Peer;
 use lockstep_sim::twins::regressions;
-use lockstep_sim::{Chain, Chains, Cut, Harm, Links, Run, World, WorldSpec};
+use lockstep_sim::{Chains, Cut, Harm, Run, World, WorldSpec};
 use lockstep_types::planted::{BUGS, Bug, Entry, NOT_YET, plant, reached};
-use lockstep_types::{CommitteeId, MemberIndex, Time};
+use lockstep_types::{CommitteeId, MemberIndex};
 
 /// Chaos of each simulated network. Most bugs show within seconds of it.
 const CHAOS: Duration = Duration::from_secs(20);
@@ -123,30 +122,15 @@ fn simulate(chains: &mut Chains, seed: u64) -> Option<String> {
     Some(format!("seed {seed}: {found}"))
 }
 
-/// A world in which nothing goes wrong by itself.
-fn quiet_world(spec: &DevelopmentSpec) -> World {
-    let chain = Chain::new(&DevelopmentSpec {
-        time: Time::from_millis(1_000),
-        ..spec.clone()
-    });
-    World::new(WorldSpec {
-        seed: 0,
-        chain,
-        links: Links::exact(Duration::from_millis(20)),
-        sync: Duration::from_millis(1),
-        timers: TimerConfig::DEFAULT,
-        max_replay: MAX_REPLAY,
-    })
-}
-
 /// Committees of six, cut into halves and put together again. Two members of six may not be missing
 /// from a quorum, so neither half may go on.
 fn halve() -> Option<String> {
     let found = noticed(|| {
-        let mut world = quiet_world(&DevelopmentSpec {
+        let committees_of_six = DevelopmentSpec {
             validators: 6,
             ..DevelopmentSpec::default()
-        });
+        };
+        let mut world = World::new(WorldSpec::calm(0, &committees_of_six));
         let half = world.peers().filter(|peer| peer.member.get() < 3).collect();
         for cut in [Cut::Nothing, Cut::Apart(half), Cut::Nothing] {
             world.network_mut().cut(cut);
@@ -173,10 +157,11 @@ fn forget() -> Option<String> {
 }
 
 fn stand_still(member: MemberIndex, harm: Harm) -> Result<(), String> {
-    let mut world = quiet_world(&DevelopmentSpec {
+    let short_windows = DevelopmentSpec {
         interval: Duration::from_millis(500),
         ..DevelopmentSpec::default()
-    });
+    };
+    let mut world = World::new(WorldSpec::calm(0, &short_windows));
     let peer = Peer {
         committee: CommitteeId::Beacon,
         member,
