@@ -10,7 +10,7 @@ use lockstep_types::CommitteeId;
 
 use crate::cluster::Testbed;
 use crate::load::Shared;
-use crate::measure::Audit;
+use crate::run::Audit;
 
 /// A replica this many blocks behind the highest of its committee lags. Validators are asked one
 /// after the other, and a shard makes a few blocks in that time.

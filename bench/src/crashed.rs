@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use crate::audit::audit;
 use crate::cluster::Shape;
 use crate::experiment::{Members, Progress, Reading, Stage};
+use crate::latency::LatencySummary;
 use crate::load::Pace;
 use crate::manifest::Manifest;
-use crate::measure::{Audit, Cpu, Flag, Generator, LatencySummary, load_flags};
+use crate::run::{Audit, Cpu, Flag, Generator, load_flags};
 use crate::saturate::pass;
 
 /// Load before the crash.
@@ -339,7 +340,7 @@ async fn view(stage: &Stage) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::Latencies;
+    use crate::latency::Latencies;
 
     const OFFERED: u32 = 100;
 

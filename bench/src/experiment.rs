@@ -15,12 +15,15 @@ use lockstep_types::{CommitteeId, MemberIndex};
 use tokio::sync::watch;
 
 use crate::audit::audit;
+use crate::book::Book;
 use crate::cluster::{CpuSeconds, Shape, Testbed};
-use crate::load::{Book, Deck, Pace, Shared, observe, offer};
+use crate::deck::Deck;
+use crate::load::{Pace, Shared, observe, offer};
 use crate::manifest::now_micros;
-use crate::measure::{Cpu, RecordBlock, Run, Timeline, flags};
 use crate::processes::HostTime;
+use crate::run::{Cpu, Run, flags};
 use crate::scenario::{PlannedRun, Scenario};
+use crate::timeline::{RecordBlock, Timeline};
 
 /// Load of the latency part over what the counted part reached.
 pub const LATENCY_LOAD: f64 = 0.7;

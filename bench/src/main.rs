@@ -240,7 +240,7 @@ fn run(sweep: &str, output: Option<PathBuf>, json: bool) -> anyhow::Result<ExitC
 }
 
 /// Makes every run of a sweep, one after the other.
-async fn all(scenario: &Scenario) -> (Vec<lockstep_bench::measure::Run>, Vec<FailedRun>) {
+async fn all(scenario: &Scenario) -> (Vec<lockstep_bench::run::Run>, Vec<FailedRun>) {
     let mut meter = Meter::new(scenario.time());
     let (mut runs, mut failures) = (Vec::new(), Vec::new());
     let planned = scenario.runs();
@@ -288,7 +288,7 @@ async fn one(
     scenario: &Scenario,
     planned: PlannedRun,
     report: &mut dyn FnMut(Progress),
-) -> anyhow::Result<lockstep_bench::measure::Run> {
+) -> anyhow::Result<lockstep_bench::run::Run> {
     let directory = tempfile::tempdir().context("cannot make a directory for the run")?;
     experiment::run(scenario, planned, &directory.path().join("network"), report).await
 }

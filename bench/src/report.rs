@@ -13,12 +13,15 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use crate::analysis::{Analysis, analyse};
+use crate::latency::LatencySummary;
 use crate::manifest::{Manifest, iso};
-use crate::measure::{LatencySummary, Phases, Run};
-use crate::model::{self, Analysis, Observation};
+use crate::model::Observation;
 use crate::plot;
+use crate::run::Run;
 use crate::scenario::{PlannedRun, Point, Scenario};
 use crate::statistics::{Interval, mean, mean_interval};
+use crate::timeline::Phases;
 
 /// Timed and fitted barrier lengths further apart than this are pointed out.
 const FIT_AND_TIMING_DIFFER: f64 = 0.20;
@@ -111,7 +114,7 @@ impl Sweep {
             .filter_map(|point| cell(point, &runs))
             .collect();
         let observations = observations(&runs);
-        let analysis = model::analyse(&observations, scenario.seed);
+        let analysis = analyse(&observations, scenario.seed);
         let cross_checks = match &analysis.linear {
             Some(fitted) => scenario
                 .shards
@@ -450,7 +453,7 @@ fn serialized<T: Serialize>(value: &T) -> Value {
 }
 
 /// The machine-readable name of a flag.
-pub fn tag(flag: &crate::measure::Flag) -> String {
+pub fn tag(flag: &crate::run::Flag) -> String {
     let value = serde_json::to_value(flag).unwrap_or_default();
     value["flag"].as_str().unwrap_or("unknown").to_owned()
 }
@@ -540,8 +543,10 @@ fn grouped(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::measure::{Accounting, Audit, Counted, Cpu, Flag, Generator, Latencies};
+    use crate::latency::Latencies;
     use crate::random::Random;
+    use crate::run::{Audit, Cpu, Flag, Generator};
+    use crate::timeline::{Accounting, Counted};
 
     /// A sweep as the model would have it, with a little noise.
     pub(crate) fn sweep(preset: &str) -> Sweep {

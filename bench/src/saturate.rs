@@ -14,9 +14,10 @@ use serde::Serialize;
 use crate::audit::audit;
 use crate::cluster::Shape;
 use crate::experiment::{LATENCY_LOAD, Members, Progress, Reading, Stage};
+use crate::latency::LatencySummary;
 use crate::load::Pace;
 use crate::manifest::Manifest;
-use crate::measure::{Audit, Cpu, Generator, LatencySummary};
+use crate::run::{Audit, Cpu, Generator};
 
 /// Transactions signed for each account: at most so many windows of work can follow.
 const RESERVE: f64 = 1.5;

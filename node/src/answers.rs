@@ -1,27 +1,30 @@
 //! The RPC's answers, from the executed state, the store, and the blackboard of the replica.
 
+mod admission;
+mod past;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_client::FinalReceipt;
 use lockstep_client::rpc::{
     Account, Admission, AssetSupply, Balance, BarrierPhases, BlockSummary, Credit, Executed, Info,
     Misdeed, PeerConduct, Proof, Record, RecordedShard, ReplicaStatus, Seat, ShardSupply, Stage,
     Status, Submitted, code,
 };
 use lockstep_genesis::{Address, Genesis};
-use lockstep_ledger::{
-    Action, Failure, History, MAX_ACTIONS, MAX_TRANSACTION_BYTES, Receipt, ReceiptResult, Refusal,
-    Store, Subject, Supply, Transaction,
-};
-use lockstep_shard::{Archive, Executor, Input, Payload, Peer, ShardEntry};
+use lockstep_ledger::{Action, History, ReceiptResult, Store, Subject, Supply, Transaction};
+use lockstep_shard::{Archive, Executor, Input, Peer, ShardEntry};
 use lockstep_types::{
-    AccountId, CommitteeId, GenesisHash, Height, Rejection, ShardId, TransactionId, Verified,
-    Verifier, WindowNumber, codec,
+    AccountId, CommitteeId, ShardId, TransactionId, Verified, Verifier, WindowNumber,
 };
 use parity_scale_codec::Encode;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
+use self::admission::{admit, failure_word, verify};
+use self::past::{
+    block_time, certified, credit_at, known_from_the_start, receipt_at, transaction_in,
+    window_from_records,
+};
 use crate::clock::Clock;
 use crate::conduct::Conduct;
 use crate::evidence::EvidenceBook;
@@ -39,9 +42,6 @@ use crate::verify::VerifyPool;
 const CLIENT_ROOM: usize = 8_192;
 /// A question to the execution thread is answered between two blocks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Blocks searched, above a receipt's own, for a header that covers it.
-const MAX_COVER_SEARCH: u64 = 64;
-
 /// What the RPC of one validator answers from.
 pub(crate) struct Answers {
     pub(crate) genesis: Arc<Genesis>,
@@ -164,241 +164,6 @@ impl Answers {
         }
         None
     }
-
-    /// Checks and admits decoded transactions; runs on a verifier thread and then on the
-    /// execution thread.
-    fn verify(
-        verifier: &Verifier,
-        genesis: &GenesisHash,
-        all: Vec<Vec<u8>>,
-    ) -> Vec<Result<Verified<Transaction>, Submitted>> {
-        let decoded: Vec<Result<Transaction, Submitted>> = all
-            .iter()
-            .map(|bytes| {
-                codec::decode_canonical(bytes, MAX_TRANSACTION_BYTES)
-                    .map_err(|error| rejected(None, "malformed", error))
-            })
-            .collect();
-        let whole = decoded.iter().filter_map(|one| one.as_ref().ok());
-        let whole: Vec<Transaction> = whole.cloned().collect();
-        let ids: Vec<TransactionId> = whole.iter().map(|one| one.id(genesis)).collect();
-        let mut checked = verifier.check_each(whole, genesis).into_iter().zip(ids);
-        decoded
-            .into_iter()
-            .map(|one| {
-                one?;
-                let (checked, id) = checked.next().expect("one per decoded transaction");
-                checked.map_err(|rejection| {
-                    let word = match rejection {
-                        Rejection::BadSignature { .. } => "signature",
-                        Rejection::Codec(_) => "malformed",
-                        _ => "limit",
-                    };
-                    rejected(Some(id), word, rejection)
-                })
-            })
-            .collect()
-    }
-}
-
-fn rejected(id: Option<TransactionId>, reason: &str, message: impl ToString) -> Submitted {
-    Submitted {
-        id,
-        admission: Admission::Rejected {
-            reason: reason.to_owned(),
-            message: message.to_string(),
-        },
-    }
-}
-
-/// The stable word for a refusal.
-fn refusal_word(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::WrongShard { .. } => "wrong_shard",
-        Refusal::UnknownSender => "no_account",
-        Refusal::StaleNonce { .. } | Refusal::NonceAhead { .. } => "nonce",
-        Refusal::Expired { .. } => "expired",
-        Refusal::BelowMinimum { .. } | Refusal::Insufficient { .. } => "balance",
-    }
-}
-
-/// The stable word for a failure.
-fn failure_word(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Insufficient { .. } => "balance",
-        Failure::BelowMinimum => "minimum",
-        Failure::Busy { .. } => "busy",
-        Failure::Overflow => "overflow",
-        Failure::WindowLimit => "limit",
-        Failure::Internal => "internal",
-    }
-}
-
-/// Admits one transaction on the execution thread.
-fn admit(
-    executor: &Executor,
-    store: &dyn Store,
-    shared: &Shared,
-    genesis: &GenesisHash,
-    window: WindowNumber,
-    transaction: &Transaction,
-) -> (TransactionId, Admission) {
-    let id = transaction.id(genesis);
-    if shared.pending.has(&id) {
-        return (id, Admission::Pending);
-    }
-    let reject = |reason: &str, message: String| Admission::Rejected {
-        reason: reason.to_owned(),
-        message,
-    };
-    let admission = match executor.ledger().admits(transaction, window) {
-        Ok(()) if shared.pending.is_full() => Admission::Busy {
-            message: "the pool is full; try again".to_owned(),
-        },
-        Ok(()) => Admission::Accepted,
-        // A store that fails here fails the replica too; the client hears the refusal.
-        Err(refusal @ Refusal::StaleNonce { .. }) => match History::new(store).find(&id) {
-            Ok(Some(_)) => Admission::Executed,
-            _ => reject(refusal_word(&refusal), refusal.to_string()),
-        },
-        Err(refusal) => reject(refusal_word(&refusal), refusal.to_string()),
-    };
-    (id, admission)
-}
-
-/// A receipt of this shard and where it is.
-fn receipt_at(
-    store: &dyn Store,
-    at: Option<(Height, u32)>,
-) -> Answer<Option<(Height, u32, Receipt)>> {
-    let Some((height, position)) = at else {
-        return Ok(None);
-    };
-    let block = History::new(store).block(height).map_err(failed)?;
-    let receipt = block.and_then(|block| block.receipts.get(position as usize).copied());
-    Ok(receipt.map(|receipt| (height, position, receipt)))
-}
-
-/// Who fetched its state has not executed what came before, and cannot say that something is not
-/// there.
-fn known_from_the_start(store: &dyn Store) -> Answer<()> {
-    let after = Archive::new(store).history_after().map_err(failed)?;
-    if after == Height::ZERO {
-        return Ok(());
-    }
-    let message =
-        format!("not known here, where history starts after height {after}: ask another validator");
-    Err(refused(code::HISTORY_STARTS_LATER, message))
-}
-
-/// The newest credit here of a transaction of `source`.
-fn credit_at(
-    store: &dyn Store,
-    source: ShardId,
-    id: &TransactionId,
-) -> Answer<Option<(Height, u32, Receipt)>> {
-    let mut newest = None;
-    for action in 0..MAX_ACTIONS {
-        let action = u8::try_from(action).expect("a small constant");
-        let at = History::new(store)
-            .find_credit(id, action)
-            .map_err(failed)?;
-        let found = receipt_at(store, at)?;
-        let from_source = |receipt: &Receipt| matches!(receipt.subject, Subject::Credit { source: from, .. } if from == source);
-        newest = found
-            .filter(|(_, _, receipt)| from_source(receipt))
-            .max_by_height(newest);
-    }
-    Ok(newest)
-}
-
-trait ByHeight: Sized {
-    fn max_by_height(self, other: Self) -> Self;
-}
-
-impl<T> ByHeight for Option<(Height, u32, T)> {
-    fn max_by_height(self, other: Self) -> Self {
-        match (self, other) {
-            (Some(a), Some(b)) if b.0 > a.0 => Some(b),
-            (Some(a), _) => Some(a),
-            (None, other) => other,
-        }
-    }
-}
-
-fn block_time(store: &dyn Store, height: Height) -> Answer<u64> {
-    let block = Archive::new(store).block(height).map_err(failed)?;
-    Ok(block.map_or(0, |link| link.block.header().time.micros()))
-}
-
-/// A transaction in the batches of the block that executed it.
-fn transaction_in(
-    store: &dyn Store,
-    genesis: &GenesisHash,
-    height: Height,
-    id: &TransactionId,
-) -> Answer<Option<Transaction>> {
-    let archive = Archive::new(store);
-    let Some(link) = archive.block(height).map_err(failed)? else {
-        return Ok(None);
-    };
-    let payload = Payload::from_bytes(link.block.payload()).map_err(failed)?;
-    for listed in &payload.batches {
-        let Some(batch) = archive.batch(&listed.digest).map_err(failed)? else {
-            continue;
-        };
-        let found = batch.transactions.iter().find(|t| t.id(genesis) == *id);
-        if let Some(found) = found {
-            return Ok(Some(found.clone()));
-        }
-    }
-    Ok(None)
-}
-
-/// The receipt at a place with the proof of a later committed header.
-fn certified(
-    store: &dyn Store,
-    shard: ShardId,
-    height: Height,
-    position: u32,
-    transaction: Option<Transaction>,
-) -> Answer<Option<Proof>> {
-    let archive = Archive::new(store);
-    for distance in 1..=MAX_COVER_SEARCH {
-        let at = height.plus(distance);
-        let Some(link) = archive.block(at).map_err(failed)? else {
-            // Still to come, or one of those that were never executed here.
-            let is_past = at <= archive.history_after().map_err(failed)?;
-            return match is_past {
-                true => known_from_the_start(store).map(|()| None),
-                false => Ok(None),
-            };
-        };
-        let executed = link.block.header().executed;
-        if executed.height < height {
-            continue;
-        }
-        let Some(commit) = archive.proof(at).map_err(failed)? else {
-            return Ok(None);
-        };
-        let history = History::new(store);
-        let proof = history
-            .prove(height, position, executed.height)
-            .map_err(failed)?;
-        return Ok(proof.map(|proof| {
-            let receipt = FinalReceipt {
-                shard,
-                proof,
-                commit,
-                transaction,
-            };
-            Proof {
-                height: height.get(),
-                bytes: hex::encode(receipt.encode()),
-            }
-        }));
-    }
-    Ok(None)
 }
 
 impl Backend for Answers {
@@ -482,7 +247,7 @@ impl Backend for Answers {
         let genesis = self.genesis.hash();
         self.pool.submit(Class::Data, move || {
             // The client may be gone.
-            let _ = tell.send(Self::verify(&verifier, &genesis, transactions));
+            let _ = tell.send(verify(&verifier, &genesis, transactions));
         });
         let checked = told.await.map_err(|_| busy())?;
         let window = self.shared.status().window;
@@ -732,56 +497,6 @@ fn asset_supply(supply: &Supply) -> AssetSupply {
     }
 }
 
-/// The window a height fell into, from the seals that records name.
-fn window_from_records(
-    store: &dyn Store,
-    shard: ShardId,
-    newest: WindowNumber,
-    height: Height,
-) -> Answer<WindowNumber> {
-    let archive = Archive::new(store);
-    let seal = |number| {
-        let certified = archive.record(WindowNumber::new(number)).map_err(failed)?;
-        let entry = certified.as_ref().and_then(|c| c.record.entry(shard));
-        let checkpoint = entry.and_then(ShardEntry::checkpoint);
-        Ok(checkpoint.map(|found| found.checkpoint.seal.height))
-    };
-    let Some(number) = first_seal_at(newest.get(), height, &seal)? else {
-        return Ok(newest.next());
-    };
-    let number = WindowNumber::new(number);
-    let certified = archive.record(number).map_err(failed)?;
-    let entry = certified.as_ref().and_then(|c| c.record.entry(shard));
-    let found = entry.and_then(ShardEntry::checkpoint);
-    Ok(found.map_or(number, |found| found.checkpoint.window()))
-}
-
-/// The first record, of those up to `newest`, that names a seal at `height` or above. Seals ascend
-/// with the records; a shard that was absent from a record has none there.
-fn first_seal_at<E>(
-    newest: u64,
-    height: Height,
-    seal: &dyn Fn(u64) -> Result<Option<Height>, E>,
-) -> Result<Option<u64>, E> {
-    let (mut low, mut end) = (1, newest + 1);
-    while low < end {
-        let middle = low + (end - low) / 2;
-        let mut present = middle;
-        let found = loop {
-            match seal(present)? {
-                None if present > low => present -= 1,
-                found => break found,
-            }
-        };
-        if found.is_some_and(|sealed| sealed >= height) {
-            end = present;
-        } else {
-            low = middle + 1;
-        }
-    }
-    Ok((low <= newest).then_some(low))
-}
-
 impl Pages for Answers {
     fn metrics(&self) -> String {
         self.shared.metrics.text()
@@ -815,26 +530,5 @@ impl Pages for Answers {
             "record": status.record.get(),
         });
         (waiting.is_none(), format!("{text}\n"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_record_of_a_height_is_found_past_absences() {
-        // Record number to the height of the seal it names.
-        let seals = [None, Some(10), None, None, Some(20), Some(30), None];
-        let seal = |number: u64| -> Result<Option<Height>, ()> {
-            Ok(seals[usize::try_from(number).unwrap() - 1].map(Height::new))
-        };
-        let find = |height| first_seal_at(7, Height::new(height), &seal).unwrap();
-        let found = [1, 10, 11, 20, 21, 30, 31].map(find);
-        assert_eq!(
-            found,
-            [Some(2), Some(2), Some(5), Some(5), Some(6), Some(6), None]
-        );
-        assert_eq!(first_seal_at(0, Height::new(1), &seal), Ok(None));
     }
 }

@@ -34,6 +34,7 @@ mod message;
 mod observer;
 mod past;
 mod payload;
+mod questions;
 mod ready;
 mod record;
 mod seeking;

@@ -5,6 +5,9 @@
 //! state of windows, watermarks and pace after it, computed from its parent's place. Only whether
 //! this replica *can judge yet* depends on what it holds.
 
+mod leader;
+mod voting;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,14 +16,15 @@ use lockstep_consensus::{
 };
 use lockstep_genesis::{Genesis, Limits};
 use lockstep_types::{
-    BatchDigest, Block, BlockId, Digest, EffectsDigest, Executed, Gauge, Height, MemberIndex,
-    ShardId, Time, WindowNumber,
+    BatchDigest, Block, BlockId, Digest, EffectsDigest, Gauge, Height, MemberIndex, ShardId, Time,
+    WindowNumber,
 };
 use parity_scale_codec::{Decode, Encode};
 
+use self::voting::all;
 use crate::batch_pool::{BatchPool, MAX_WAITING_PER_AUTHOR};
 use crate::bundle_pool::BundlePool;
-use crate::payload::{BatchRef, BundleRef, Payload, RecordRef};
+use crate::payload::{BatchRef, Payload, RecordRef};
 use crate::window::{AppliedRecord, Window, WindowRules};
 use crate::{BarrierRecord, Batch};
 
@@ -408,100 +412,12 @@ impl ShardChain {
         !window.sealed || lockstep_types::planted!(PayloadAfterSeal)
     }
 
-    /// The next record, if it is held and this branch can apply it.
-    fn next_record(&self, parent: &Place) -> Option<RecordRef> {
-        let mut held = self.bundles.record(parent.window.record.next());
-        if lockstep_types::planted!(SkipRecord) {
-            let later = parent.window.record.plus(2);
-            held = self.bundles.record(later).or(held);
-        }
-        let held = held?;
-        let reference = RecordRef {
-            number: held.record.number,
-            hash: held.record.hash(),
-        };
-        self.applied(parent, &reference).map(|_| reference)
-    }
-
     fn window_with(&self, parent: &Place, time: Time, record: Option<&RecordRef>) -> Window {
         let record = record.and_then(|reference| self.applied(parent, reference));
         match record {
             Some(record) => parent.window.after(&self.rules, time, Some(record)).0,
             None => parent.window,
         }
-    }
-
-    /// Bundles that continue the watermarks, source by source.
-    fn choose_bundles(&self, parent: &Place, applied: WindowNumber) -> Vec<BundleRef> {
-        let mut chosen = Vec::new();
-        for (source, mut from) in self.bundles.owing(&parent.consumed, applied) {
-            while let Some((digest, bundle)) = self.bundles.next(source, from, applied) {
-                if chosen.len() >= self.limits.block_bundles as usize {
-                    return chosen;
-                }
-                chosen.push(BundleRef {
-                    source,
-                    from,
-                    to: bundle.to(),
-                    digest,
-                });
-                from = bundle.to();
-            }
-        }
-        chosen
-    }
-
-    fn may_list(batch: &Batch, open: WindowNumber) -> bool {
-        batch.header.window == open || open.follows(batch.header.window)
-    }
-
-    fn choose_batches(
-        &self,
-        parent: &Block,
-        place: &Place,
-        window: &Window,
-        time: Time,
-    ) -> Vec<BatchRef> {
-        let on_branch = self.listed_on_branch(&parent.id());
-        let mut room = u64::from(self.limits.block_transactions);
-        if self.limits.pace.is_some() {
-            room = room.min(self.pace_credit(place, window, time) / 1_000_000);
-        }
-        let mut chosen = Vec::new();
-        for batch in self.batches.waiting() {
-            if chosen.len() >= self.limits.block_batches as usize {
-                break;
-            }
-            let count = batch.transactions.len() as u64;
-            if count > room || !Self::may_list(batch, window.number) {
-                continue;
-            }
-            if on_branch.contains(&batch.digest()) {
-                continue;
-            }
-            room -= count;
-            let transactions = u32::try_from(count).expect("within the block's room");
-            chosen.push(BatchRef {
-                digest: batch.digest(),
-                transactions,
-            });
-        }
-        chosen
-    }
-
-    /// Is a listed batch missing from `branch` and allowed in `window`? Whether it must wait for
-    /// the pace is asked as well, so that a paced shard does not run its view timer for nothing.
-    fn has_batch(&self, parent: &Block, place: &Place, now: Time) -> bool {
-        if let Some(pace) = self.limits.pace {
-            let credit = self.pace_credit(place, &place.window, now);
-            if credit < (u64::from(pace) / PACE_STEPS_PER_SECOND).max(1) * 1_000_000 {
-                return false;
-            }
-        }
-        let on_branch = self.listed_on_branch(&parent.id());
-        self.batches.waiting().any(|batch| {
-            Self::may_list(batch, place.window.number) && !on_branch.contains(&batch.digest())
-        })
     }
 
     /// The next moment at which a block on `parent` becomes due by time alone.
@@ -521,124 +437,6 @@ impl ShardChain {
             });
         Some(paced.map_or(place.window.end, |paced| paced.min(place.window.end)))
     }
-
-    fn check_record(&mut self, parent: &Place, reference: &RecordRef) -> Check {
-        let skips = lockstep_types::planted!(SkipRecord);
-        if !reference.number.follows(parent.window.record) && !skips {
-            return Check::Refuse("names a record out of order");
-        }
-        match self.bundles.record(reference.number) {
-            None => {
-                self.wanted.record = Some(reference.number);
-                Check::Hold
-            }
-            Some(_) if self.applied(parent, reference).is_some() => Check::Accept,
-            Some(_) => Check::Refuse("names another record than the beacon committed"),
-        }
-    }
-
-    fn check_bundles(&mut self, parent: &Place, window: &Window, listed: &[BundleRef]) -> Check {
-        if listed.len() > self.limits.block_bundles as usize {
-            return Check::Refuse("lists too many bundles");
-        }
-        let mut consumed = parent.consumed.clone();
-        let mut answer = Check::Accept;
-        for reference in listed {
-            let watermark = consumed.entry(reference.source).or_insert(0);
-            if reference.from != *watermark || reference.to <= reference.from {
-                return Check::Refuse("lists a bundle that does not continue the watermark");
-            }
-            *watermark = reference.to;
-            match self.bundles.by_digest(&reference.digest) {
-                None => {
-                    self.wanted.bundles.insert(reference.digest);
-                    answer = Check::Hold;
-                }
-                Some(bundle) => {
-                    let named = bundle.source == reference.source
-                        && bundle.from == reference.from
-                        && bundle.to() == reference.to;
-                    if !named {
-                        return Check::Refuse("lists a bundle under another range");
-                    }
-                    if !self.bundles.is_certified(bundle, window.record) {
-                        return Check::Refuse("lists a bundle that no applied record certifies");
-                    }
-                }
-            }
-        }
-        answer
-    }
-
-    fn check_batches(
-        &mut self,
-        parent: &BlockId,
-        place: &Place,
-        window: &Window,
-        time: Time,
-        listed: &[BatchRef],
-    ) -> Check {
-        if listed.len() > self.limits.block_batches as usize {
-            return Check::Refuse("lists too many batches");
-        }
-        let mut seen = self.listed_on_branch(parent);
-        let mut answer = Check::Accept;
-        for BatchRef {
-            digest,
-            transactions,
-        } in listed
-        {
-            if !seen.insert(*digest) || self.batches.is_listed(digest) {
-                return Check::Refuse("lists a batch twice");
-            }
-            match self.batches.get(digest) {
-                None => {
-                    self.wanted.batches.insert(*digest);
-                    answer = Check::Hold;
-                }
-                Some(batch) if batch.transactions.len() != *transactions as usize => {
-                    return Check::Refuse("miscounts a batch");
-                }
-                Some(batch) if !Self::may_list(batch, window.number) => {
-                    return Check::Refuse("lists a batch of another window");
-                }
-                Some(_) => {}
-            }
-        }
-        if answer != Check::Accept {
-            return answer;
-        }
-        let count = Self::transactions_in(listed);
-        if count > u64::from(self.limits.block_transactions) {
-            return Check::Refuse("orders too many transactions");
-        }
-        let paced = self.limits.pace.is_some();
-        if paced && count.saturating_mul(1_000_000) > self.pace_credit(place, window, time) {
-            return Check::Refuse("orders faster than the pace");
-        }
-        answer
-    }
-
-    fn check_executed(&self, executed: &Executed) -> Check {
-        if executed.height > self.executed_height() {
-            return Check::Hold;
-        }
-        match self.executed.get(&executed.height) {
-            Some(own) if *own == executed.digest => Check::Accept,
-            Some(_) if lockstep_types::planted!(ExecutedUnchecked) => Check::Accept,
-            Some(_) => Check::Refuse("names another effects digest than ours"),
-            None => Check::Refuse("names a height executed long ago"),
-        }
-    }
-}
-
-/// The first answer that is not yes.
-fn all(answers: [Check; 4]) -> Check {
-    let refused = answers
-        .iter()
-        .find(|answer| matches!(answer, Check::Refuse(_)));
-    let held = || answers.iter().find(|answer| matches!(answer, Check::Hold));
-    refused.or_else(held).copied().unwrap_or(Check::Accept)
 }
 
 impl Application for ShardChain {
@@ -777,22 +575,5 @@ impl Application for ShardChain {
     fn is_full(&self) -> bool {
         let committed = self.nodes[&self.committed].height;
         committed.since(self.executed_height()) >= MAX_UNEXECUTED
-    }
-}
-
-impl ShardChain {
-    /// What a leader's block says about execution: one below what its ancestry commits, since
-    /// others surely have executed that.
-    fn executed_for(&self, turn: &Turn<'_>) -> Option<Executed> {
-        let least = turn.parent.header().executed.height;
-        let sure = turn.commits.previous().unwrap_or(Height::ZERO);
-        let height = sure.min(self.executed_height()).max(least);
-        if turn.commits.since(height) > MAX_EXECUTION_LAG {
-            return None;
-        }
-        self.executed.get(&height).map(|digest| Executed {
-            height,
-            digest: *digest,
-        })
     }
 }

@@ -3,40 +3,32 @@
 //! signs checkpoints, and passes certified entries on to other shards. When a record shows it a state
 //! of its shard that is very far ahead, it leaves for that one (`far_behind.rs`).
 
+mod execution;
+mod recovery;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use lockstep_consensus::{self as consensus, CommittedBlock, Replica};
 use lockstep_genesis::Genesis;
-use lockstep_ledger::{Bundle, Store, Subject, Write};
+use lockstep_ledger::{Bundle, Write};
 use lockstep_types::{
-    BatchDigest, CommitteeId, Digest, EffectsDigest, Gauge, Height, LogPosition, MemberIndex,
-    ShardId, Signer, Time, TransactionId, Verified, WindowNumber,
+    BatchDigest, CommitteeId, EffectsDigest, Gauge, Height, LogPosition, MemberIndex, ShardId,
+    Signer, Time, TransactionId, Verified, WindowNumber,
 };
 
 use crate::batch::BatchContext;
 use crate::batch_pool::MAX_BODIES;
 use crate::far_behind::Lag;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
-use crate::member::Setup;
 use crate::mempool::Mempool;
-use crate::message::{
-    Destination, MAX_BATCHES_REQUESTED, Message, Outbound, Peer, Phase, Request, root_block,
-};
-use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal, Input, Ready, Status, outbound};
-use crate::shard_chain::{MAX_COMMITTED, Place, ShardChain};
+use crate::message::{Destination, Message, Outbound, Peer, Phase, Request};
+use crate::questions::{Questions, Want};
+use crate::ready::{Fatal, Input, Ready, Status, outbound};
+use crate::shard_chain::{MAX_COMMITTED, ShardChain};
 use crate::state_sync::write_target;
 use crate::{Batch, CertifiedRecord, Checkpoint, CheckpointVote};
-
-/// A body that a block lacks may still be on its way by gossip; then nobody needs to be asked.
-const FETCH_GRACE: Duration = Duration::from_millis(10);
-
-/// How long the first who was asked may take before the next one is. Everyone after gets this much
-/// more than the one before, up to the limit: an answer may be late because of what was asked for
-/// already, and asking again then makes it later.
-const FETCH_RETRY: Duration = Duration::from_millis(150);
-const MAX_FETCH_RETRY: Duration = Duration::from_millis(1_200);
 
 /// How long a sealed shard waits for its record, or a shard for entries it is owed, before it asks.
 const PULL_AFTER: Duration = Duration::from_millis(300);
@@ -47,24 +39,6 @@ const RECORDS_ASKED: usize = 16;
 
 /// How often a checkpoint that no record names is sent again.
 const CHECKPOINT_RESEND: Duration = Duration::from_millis(500);
-
-/// Effects digests read back at a start. Headers name heights at most eight below what is committed.
-const DIGESTS_READ: usize = 64;
-
-/// Something to ask others for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Want {
-    Batch(BatchDigest),
-    Bundle(Digest),
-    Record(WindowNumber),
-    Entries(ShardId, u64),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    next: Time,
-    times: u64,
-}
 
 /// One shard's replica with all its duties but execution.
 pub struct ShardMember {
@@ -88,7 +62,7 @@ pub struct ShardMember {
     /// Our checkpoints that no applied record can hold, and when each is sent again. The beacon
     /// needs them one by one: a later one does not stand for an earlier.
     checkpoints: BTreeMap<WindowNumber, (CheckpointVote, Time)>,
-    asked: BTreeMap<Want, Asked>,
+    questions: Questions,
     /// The clock at the last step.
     last_step: Time,
     /// The newest record that is known to exist, held or not.
@@ -100,105 +74,6 @@ pub struct ShardMember {
 }
 
 impl ShardMember {
-    pub(crate) fn recover(
-        setup: Setup,
-        shard: ShardId,
-        store: &dyn Store,
-        record: Option<consensus::SafetyRecord>,
-    ) -> Result<Self, Fatal> {
-        let Setup {
-            genesis,
-            me,
-            signer,
-            timers,
-            arrival,
-            max_replay,
-            ..
-        } = setup;
-        let committee = CommitteeId::Shard(shard);
-        let root = root_block(&genesis, committee);
-        let fresh = (
-            consensus::root_link(root.clone()),
-            ShardChain::first_place(&genesis),
-        );
-        let found = log::read::<Place>(store, record.as_ref(), fresh)?;
-        let digests = ledger_digests(store)?;
-        let anchor = &found.anchor;
-        let mut chain = ShardChain::new(
-            &genesis,
-            shard,
-            me,
-            &anchor.block,
-            found.place.clone(),
-            digests,
-        );
-        let since = found.place.window.previous_opened;
-        let listed = log::listed_since(store, anchor, since)?;
-        for digest in listed.into_iter().flat_map(|(_, digests)| digests) {
-            chain.batches.on_listed(found.place.window.number, digest);
-            chain.batches.on_executing(&digest);
-        }
-        for record in log::read_records(store, chain.bundles.records_of_use())? {
-            chain.bundles.add_record(record);
-        }
-        for batch in found.batches {
-            // A repeat is all that can be refused here.
-            let _known = chain.batches.insert(batch, true);
-        }
-        for bundle in found.bundles {
-            // It was proven when it was written; of an old window it is listed or of no use.
-            let _proven = chain.bundles.add(bundle.clone());
-            chain.bundles.add_listed(bundle);
-        }
-        let checkpoints = log::read_checkpoints(store)?
-            .into_iter()
-            .filter(|checkpoint| checkpoint.window() > found.place.window.record)
-            .map(|checkpoint| {
-                let window = checkpoint.window();
-                let vote = CheckpointVote::sign(&genesis, &*signer, me, checkpoint);
-                (window, (vote, Time::ZERO))
-            })
-            .collect();
-        let config = consensus::Config {
-            domain: genesis.domain(committee),
-            committee: genesis.committee(committee).clone(),
-            me,
-            root,
-            timers,
-            leaders: consensus::LeaderRule::Rotation,
-        };
-        let recovered = consensus::Recovered {
-            record,
-            arrival,
-            blocks: found.blocks,
-            anchor: found.anchor,
-            skips: found.skips,
-            log_end: found.log_end,
-        };
-        let handed = recovered.anchor.block.header().height;
-        let replica = Replica::new(config, signer.clone(), chain, recovered)?;
-        Ok(ShardMember {
-            batch_context: BatchContext::new(&genesis, shard),
-            mempool: Mempool::new(genesis.hash()),
-            genesis,
-            shard,
-            me,
-            signer,
-            replica,
-            sequence: 0,
-            position: found.log_end,
-            unsynced: BTreeMap::new(),
-            waiting: VecDeque::new(),
-            claims: BTreeMap::new(),
-            checkpoints,
-            asked: BTreeMap::new(),
-            last_step: Time::ZERO,
-            heard: WindowNumber::ZERO,
-            handed,
-            lag: Lag::new(max_replay),
-        })
-    }
-
     pub(crate) fn step(&mut self, now: Time, input: Input) -> Ready {
         if self.lag.is_leaving() {
             return self.leave(input);
@@ -211,7 +86,7 @@ impl ShardMember {
         let parts = self.replica.step(now, input).into_parts();
         self.absorb(now, parts, &mut ready);
         self.hand_over(&mut ready);
-        self.fetch(now, &mut ready);
+        self.ask(now, &mut ready);
         self.resend_checkpoints(now, &mut ready);
         self.set_wake(now, &mut ready);
         self.seek_state(now, &mut ready);
@@ -227,9 +102,7 @@ impl ShardMember {
     fn look_at_clock(&mut self, now: Time) {
         if now < self.last_step {
             self.mempool.on_clock_set_back(now);
-            for asked in self.asked.values_mut() {
-                asked.next = asked.next.min(now.after(MAX_FETCH_RETRY));
-            }
+            self.questions.on_clock_set_back(now);
             for (_, again) in self.checkpoints.values_mut() {
                 *again = (*again).min(now.after(CHECKPOINT_RESEND));
             }
@@ -307,7 +180,7 @@ impl ShardMember {
 
     fn on_batch(&mut self, from: Peer, batch: Arc<Batch>, ready: &mut Ready) {
         let digest = batch.digest();
-        let wanted = self.asked.contains_key(&Want::Batch(digest));
+        let wanted = self.questions.contains(&Want::Batch(digest));
         match self.chain().batches.insert(batch.clone(), wanted) {
             Ok(()) => self.log_batch(&batch, ready),
             Err(crate::batch_pool::NotKept::Known) => {}
@@ -341,12 +214,10 @@ impl ShardMember {
         let committed = self.replica.committed().id();
         let place = self.replica.application().place(&committed);
         let consumed = place.and_then(|place| place.consumed.get(&bundle.source).copied());
-        let is_listed = self.asked.contains_key(&Want::Bundle(bundle.digest()));
+        let is_listed = self.questions.contains(&Want::Bundle(bundle.digest()));
         if !is_listed && bundle.from < consumed.unwrap_or(0) {
             return; // credited long ago
         }
-        // What is no longer wanted is forgotten in `fetch`. An answer that does not help must not
-        // be followed by the next question at once: with every duplicate there would be more.
         let bundles = &mut self.chain().bundles;
         let mut new = match bundles.add(bundle.clone()) {
             Ok(new) => new,
@@ -357,39 +228,6 @@ impl ShardMember {
         }
         if let Some(bundle) = new {
             self.log(ready, write_bundle(&bundle));
-        }
-    }
-
-    fn on_executed(&mut self, now: Time, block: ExecutedBlock, ready: &mut Ready) {
-        if let Some(theirs) = self.claims.remove(&block.height)
-            && theirs != block.digest
-        {
-            let (height, ours) = (block.height, block.digest);
-            ready.stop = Some(Fatal::Diverged {
-                height,
-                ours,
-                theirs,
-            });
-            return;
-        }
-        self.claims = self.claims.split_off(&block.height.next());
-        // The place of the newest committed block may not be known; this one's is.
-        let recorded = block.place.window.record;
-        self.checkpoints = self.checkpoints.split_off(&recorded.next());
-        self.chain()
-            .on_executed(block.height, block.digest, &block.place);
-        self.mempool
-            .on_executed(block.receipts.iter().filter_map(|r| match r.subject {
-                Subject::Transaction(id) => Some(id),
-                Subject::Credit { .. } => None,
-            }));
-        self.mempool.on_skipped(now, &block.skipped);
-        if block.record.is_some() {
-            self.mempool.expire(block.place.window.number);
-            self.push_entries(&block.bundles, ready);
-        }
-        if let Some(checkpoint) = block.checkpoint {
-            self.sign_checkpoint(now, checkpoint, &block.proof, ready);
         }
     }
 
@@ -560,96 +398,6 @@ impl ShardMember {
         self.waiting.push_back(block);
     }
 
-    /// Gives the executor every committed block whose bodies are here, in order. Its batches are
-    /// synced by then: the state, which is written behind, must never be on disk without them (the
-    /// rest of the block is written with the state once more).
-    fn hand_over(&mut self, ready: &mut Ready) {
-        while let Some(block) = self.waiting.front() {
-            let Some(block) = self.assemble(block.clone()) else {
-                return self.want_ahead();
-            };
-            let mut digests = block.batches.iter().map(|batch| batch.digest());
-            if digests.any(|digest| self.unsynced.contains_key(&digest)) {
-                return;
-            }
-            for batch in &block.batches {
-                self.chain().batches.on_executing(&batch.digest());
-            }
-            self.handed = block.link.block.header().height;
-            ready.execute.push(block);
-            self.waiting.pop_front();
-        }
-    }
-
-    /// Execution waits for a body: wants those of the blocks after it as well, as many as one answer
-    /// brings, so that a member that catches up does not pay a round trip for each block.
-    fn want_ahead(&mut self) {
-        let chain = self.replica.application_mut();
-        let room = MAX_BATCHES_REQUESTED.saturating_sub(chain.wanted.batches.len());
-        let mut ahead = Vec::new();
-        for block in self.waiting.iter().skip(1) {
-            let id = block.block().id();
-            let (Some(payload), Some(_)) = (chain.payload(&id), chain.place(&id)) else {
-                break;
-            };
-            let digests = payload.batches.iter().map(|batch| batch.digest);
-            ahead.extend(digests.filter(|digest| chain.batches.get(digest).is_none()));
-            if ahead.len() >= room {
-                break;
-            }
-        }
-        chain.wanted.batches.extend(ahead.into_iter().take(room));
-    }
-
-    fn assemble(&mut self, block: CommittedBlock) -> Option<ExecuteBlock> {
-        let id = block.block().id();
-        let chain = self.replica.application_mut();
-        let payload = chain
-            .payload(&id)
-            .expect("kept until it is executed")
-            .clone();
-        let record = match &payload.record {
-            None => None,
-            Some(reference) => match chain.bundles.record(reference.number) {
-                Some(record) => Some(record.clone()),
-                None => {
-                    chain.wanted.record = Some(reference.number);
-                    return None;
-                }
-            },
-        };
-        let place = chain.place(&id)?.clone();
-        let mut batches = Vec::new();
-        for batch in &payload.batches {
-            match chain.batches.get(&batch.digest) {
-                Some(body) => batches.push(body.clone()),
-                None => {
-                    chain.wanted.batches.insert(batch.digest);
-                }
-            }
-        }
-        let mut bundles = Vec::new();
-        for bundle in &payload.bundles {
-            match chain.bundles.by_digest(&bundle.digest) {
-                Some(body) => bundles.push(body.clone()),
-                None => {
-                    chain.wanted.bundles.insert(bundle.digest);
-                }
-            }
-        }
-        let whole =
-            batches.len() == payload.batches.len() && bundles.len() == payload.bundles.len();
-        whole.then_some(ExecuteBlock {
-            link: block.link,
-            proof: block.proof,
-            skips: block.skips,
-            place,
-            record,
-            bundles,
-            batches,
-        })
-    }
-
     /// What is missing now, oldest needs first.
     fn wants(&mut self, now: Time) -> Vec<Want> {
         let committed = self.replica.committed().id();
@@ -704,70 +452,13 @@ impl ShardMember {
         wants
     }
 
-    fn fetch(&mut self, now: Time, ready: &mut Ready) {
+    fn ask(&mut self, now: Time, ready: &mut Ready) {
         let wants = self.wants(now);
-        // Requests of one step go to one member after the other: each answers a few at a time.
-        let mut turn = 0;
-        self.asked.retain(|want, _| wants.contains(want));
-        let mut batches: BTreeMap<u64, Vec<BatchDigest>> = BTreeMap::new();
-        for want in wants {
-            let first = match want {
-                Want::Batch(_) | Want::Bundle(_) => now.after(FETCH_GRACE),
-                Want::Record(_) | Want::Entries(..) => now,
-            };
-            let asked = self.asked.entry(want).or_insert(Asked {
-                next: first,
-                times: 0,
-            });
-            if now < asked.next {
-                continue;
-            }
-            let times = asked.times;
-            *asked = Asked {
-                next: now.after(retry_after(times)),
-                times: times + 1,
-            };
-            let request = match want {
-                Want::Batch(digest) => {
-                    batches.entry(times).or_default().push(digest);
-                    continue;
-                }
-                Want::Bundle(digest) => Request::Bundle(digest),
-                Want::Record(number) => Request::Record(number),
-                Want::Entries(_, from) => Request::Entries {
-                    destination: self.shard,
-                    from,
-                },
-            };
-            let committee = match want {
-                Want::Entries(source, _) => CommitteeId::Shard(source),
-                Want::Record(_) if times.is_multiple_of(2) => CommitteeId::Beacon,
-                _ => CommitteeId::Shard(self.shard),
-            };
-            self.ask(committee, times + turn, request, ready);
-            turn += 1;
-        }
-        let own = CommitteeId::Shard(self.shard);
-        for (times, digests) in batches {
-            for some in digests.chunks(MAX_BATCHES_REQUESTED) {
-                self.ask(own, times + turn, Request::Batches(some.to_vec()), ready);
-                turn += 1;
-            }
-        }
-    }
-
-    /// Asks the `times`-th member after our own position, never ourselves.
-    fn ask(&self, committee: CommitteeId, times: u64, request: Request, ready: &mut Ready) {
-        let members = self.genesis.committee(committee);
-        let own = committee == CommitteeId::Shard(self.shard);
-        let start = self.me.get() as u64;
-        let others = members.size() as u64 - u64::from(own);
-        let member = members.by_turn(start + u64::from(own) + times % others.max(1));
-        let to = Destination::Member(Peer { committee, member });
-        ready.prompt.push(Outbound {
-            to,
-            message: Message::Request(request),
-        });
+        let me = Peer {
+            committee: CommitteeId::Shard(self.shard),
+            member: self.me,
+        };
+        self.questions.ask(now, wants, &self.genesis, me, ready);
     }
 
     fn set_wake(&self, now: Time, ready: &mut Ready) {
@@ -777,7 +468,7 @@ impl ShardMember {
             .application()
             .due_at(&tip)
             .filter(|due| *due > now);
-        let asked = self.asked.values().map(|asked| asked.next);
+        let asked = self.questions.next_at().into_iter();
         let checkpoints = self.checkpoints.values().map(|(_, due)| *due);
         let committed = self.replica.committed().id();
         // The moment at which a late record or late entries are asked for.
@@ -877,16 +568,10 @@ impl ShardMember {
         let wanted = chain.wanted.batches.len() + chain.wanted.bundles.len();
         let sources = usize::from(self.genesis.shard_count());
         let most = wanted + RECORDS_ASKED + 2 + sources;
-        gauge.note("questions", self.asked.len(), most);
+        gauge.note("questions", self.questions.len(), most);
         let own = CommitteeId::Shard(self.shard);
         self.lag.measure(self.genesis.committee(own).size(), gauge);
     }
-}
-
-/// How long the member that was asked after `times` others may take.
-fn retry_after(times: u64) -> Duration {
-    let steps = u32::try_from(times).unwrap_or(u32::MAX).saturating_add(1);
-    FETCH_RETRY.saturating_mul(steps).min(MAX_FETCH_RETRY)
 }
 
 /// The members of `committee` that member `me` of another committee sends to, so that each of them
@@ -899,33 +584,4 @@ pub(crate) fn fan_out(
     let members = genesis.committee(committee);
     let copies = members.join_threshold() as u64;
     (0..copies).map(move |copy| members.by_turn(me.get() as u64 + copy))
-}
-
-/// The digests of the newest stored heights. After a restart of everybody, leaders name heights
-/// below the anchor, and voters must be able to compare.
-fn ledger_digests(store: &dyn Store) -> Result<BTreeMap<Height, EffectsDigest>, Fatal> {
-    let (anchor, _) = log::anchor_of(store)?.unwrap_or_default();
-    let history = lockstep_ledger::History::new(store);
-    let reached = history.reached()?.unwrap_or_default();
-    if reached.0 != anchor {
-        return Err(Fatal::Store(format!(
-            "the state is at height {}, the anchor at {anchor}",
-            reached.0
-        )));
-    }
-    let base = log::read_base(store)?.unwrap_or_default();
-    let mut digests = BTreeMap::from_iter(base.digests);
-    digests.insert(anchor, reached.1);
-    let mut height = anchor;
-    for _ in 0..DIGESTS_READ {
-        let Some(below) = height.previous() else {
-            break;
-        };
-        let Some(block) = history.block(height)? else {
-            break;
-        };
-        digests.insert(below, block.previous);
-        height = below;
-    }
-    Ok(digests)
 }

@@ -193,6 +193,8 @@ fn old_copy(run: &mut Run) -> anyhow::Result<()> {
     run.network.wait_for_vote(index, view, HEALED.bound)?;
     run.kill(index);
     copy(&data, newest.path())?;
+    // Until it has asked the others, it answers from what it finds.
+    run.load.history.damaged(&name);
     replace(&data, old.path())?;
     for attempt in ["the old copy", "the old copy once more"] {
         let ended = ends(run, index)?;
