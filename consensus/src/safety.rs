@@ -158,7 +158,7 @@ impl Safety {
     /// Signs what this replica knows, for one that has just started. Promises nothing, so it is
     /// not recorded.
     pub(crate) fn sign_testimony(&self, testimony: Testimony, context: &EpochContext) -> Testimony {
-        testimony.signed(&*self.signer, context)
+        testimony.signed(&*self.signer, &context.domain, context.epoch)
     }
 
     /// R2, R3, R4: may this replica vote for `block` in `current`?

@@ -6,8 +6,8 @@
 //! certificate for it.
 
 use lockstep_types::{
-    Claims, Digest, Domain, EpochContext, Kind, MemberIndex, Rejection, Signature, Signer, Timeout,
-    Verifiable, View, Vote,
+    Claims, Digest, Domain, Epoch, EpochContext, Kind, MemberIndex, Rejection, Signature, Signer,
+    Timeout, Verifiable, View, Vote,
 };
 use parity_scale_codec::{Decode, Encode};
 
@@ -37,8 +37,8 @@ pub struct Testimony {
 }
 
 impl Testimony {
-    /// What the author signs.
-    fn statement(&self, context: &EpochContext) -> Digest {
+    /// What the author signs: all of it, in its committee's epoch.
+    pub fn statement(&self, domain: &Domain, epoch: Epoch) -> Digest {
         let Testimony {
             author: _,
             asker,
@@ -48,14 +48,13 @@ impl Testimony {
             timeout,
             signature: _,
         } = self;
-        let domain: &Domain = &context.domain;
         let content = (asker, challenge, certificates, vote, timeout);
-        domain.statement(Kind::Testimony, context.epoch, View::ZERO, &content)
+        domain.statement(Kind::Testimony, epoch, View::ZERO, &content)
     }
 
-    /// Signs an answer.
-    pub(crate) fn signed(mut self, signer: &dyn Signer, context: &EpochContext) -> Self {
-        self.signature = signer.sign(&self.statement(context));
+    /// The same answer under a signature. A replica does this only through its safety rules.
+    pub fn signed(mut self, signer: &dyn Signer, domain: &Domain, epoch: Epoch) -> Self {
+        self.signature = signer.sign(&self.statement(domain, epoch));
         self
     }
 }
@@ -84,7 +83,8 @@ impl Verifiable for Testimony {
         if let Some(timeout) = &self.timeout {
             timeout.claims(context, claims)?;
         }
-        claims.add_once(key, self.statement(context), self.signature);
+        let statement = self.statement(&context.domain, context.epoch);
+        claims.add_once(key, statement, self.signature);
         Ok(())
     }
 }

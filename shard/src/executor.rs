@@ -19,7 +19,7 @@ use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
 use crate::{Checkpoint, Snapshot};
 
 /// What the ledger of a shard must know of genesis.
-pub(crate) fn ledger_config(genesis: &Genesis, shard: ShardId) -> LedgerConfig {
+pub fn ledger_config(genesis: &Genesis, shard: ShardId) -> LedgerConfig {
     LedgerConfig {
         genesis: genesis.hash(),
         shard,

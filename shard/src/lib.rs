@@ -52,7 +52,7 @@ pub use bundle_pool::{BundlePool, MAX_PROVEN_PER_SOURCE, MAX_RECORDS_AHEAD, MAX_
 pub use checkpoint::{
     CertifiedCheckpoint, Checkpoint, CheckpointTally, CheckpointVote, MAX_WINDOWS_GATHERED,
 };
-pub use executor::{Execution, Executor, RunJobs, run_in_order};
+pub use executor::{Execution, Executor, RunJobs, ledger_config, run_in_order};
 pub use log::{Archive, anchor_of, has_any_block, has_block};
 pub use member::{MAX_REPLAY, Member, Setup};
 pub use mempool::{Busy, MAX_TRANSACTIONS, Mempool, PACK_DELAY};

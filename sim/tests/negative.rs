@@ -8,12 +8,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{Certificates, Evidence, Message, Proposal};
+use lockstep_consensus::{Certificates, Evidence, Message, Proposal, Testimony};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_shard::{self as shard, BatchContext, CheckpointVote, VerifyContext};
-use lockstep_sim::fuzz::Forge;
+use lockstep_sim::fuzz::{Forge, is_vouched_for};
 use lockstep_types::generate::Random;
 use lockstep_types::{
     Block, CommitteeId, EpochContext, Header, MemberIndex, ShardId, Timeout, Verifiable, Vote,
@@ -22,6 +23,20 @@ use lockstep_types::{
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
 const SHARD: CommitteeId = CommitteeId::Shard(ShardId::new(0));
+
+/// Says which variant a value is, and lists all that there are. One that is left out of the list does
+/// not compile, so whoever adds one comes by here.
+macro_rules! variants {
+    ($of:ident, $all:ident, $type:ty { $($name:literal: $pattern:pat),+ $(,)? }) => {
+        const $all: &[&str] = &[$($name),+];
+
+        fn $of(value: &$type) -> &'static str {
+            match value {
+                $($pattern => $name),+
+            }
+        }
+    };
+}
 
 /// Flips each bit of the good value's encoding.
 fn check<T>(
@@ -80,6 +95,41 @@ fn check<T>(
 /// Nothing may change.
 fn nothing<T>(_: &T) -> bool {
     false
+}
+
+/// Flips each bit and lets `sign` put its author's name under the outcome: what stands inside must
+/// be refused although the author says so.
+fn check_signed_anew<T>(
+    name: &str,
+    good: &T,
+    context: &T::Context,
+    sign: impl Fn(T) -> T,
+    may_pass: impl Fn(&T) -> bool,
+) where
+    T: Verifiable + Encode + Decode + Clone + PartialEq + core::fmt::Debug,
+{
+    let verifier = Forge::new().verifier();
+    let bytes = good.encode();
+    let (mut refused, mut passed) = (0, 0);
+    for bit in 0..bytes.len() * 8 {
+        let mut bent = bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        let Ok(changed) = T::decode_all(&mut &bent[..]) else {
+            continue;
+        };
+        let changed = sign(changed);
+        if verifier.check(changed.clone(), context).is_err() {
+            refused += 1;
+        } else if changed != *good {
+            assert!(
+                may_pass(&changed),
+                "{name}: bit {bit} passes as {changed:?}"
+            );
+            passed += 1;
+        }
+    }
+    println!("{name}, signed anew: {refused} refused, {passed} may pass");
+    assert!(refused > 200, "{name}: hardly anything decodes");
 }
 
 struct Places {
@@ -159,6 +209,50 @@ fn certificates_and_statements() {
     check("commit proof", &proof, &here, &there, nothing);
 }
 
+/// Its author signs all of a testimony, so that nobody else can leave anything out; and must not be
+/// believed about what others have signed.
+#[test]
+fn testimonies() {
+    let mut p = places();
+    let (here, there) = (p.shard.clone(), p.beacon.clone());
+    let chain = p.chain();
+    let good = p.forge.testimony(SHARD, &mut p.random, &chain[1]);
+    check("testimony", &good, &here, &there, nothing);
+    let sign = |testimony: Testimony| {
+        let members = here.committee.indices().count();
+        // One that is no member signs with somebody's key.
+        let author = MemberIndex::new((testimony.author.get() % members) as u8);
+        let signer = p.forge.signer(SHARD, author);
+        testimony.signed(&signer, &here.domain, here.epoch)
+    };
+    let shows_the_same = |changed: &Testimony| {
+        let Testimony {
+            asker,
+            certificates,
+            vote,
+            timeout,
+            ..
+        } = changed;
+        (asker, certificates) == (&good.asker, &good.certificates)
+            && (vote, timeout) == (&good.vote, &good.timeout)
+    };
+    check_signed_anew("testimony", &good, &here, sign, shows_the_same);
+    let less = |leave_out: &dyn Fn(&mut Testimony)| {
+        let mut changed = good.clone();
+        leave_out(&mut changed);
+        changed
+    };
+    let verifier = p.forge.verifier();
+    for changed in [
+        less(&|changed| changed.vote = None),
+        less(&|changed| changed.timeout = None),
+        less(&|changed| changed.certificates.high_tc = None),
+    ] {
+        assert!(verifier.check(changed.clone(), &here).is_err());
+        assert!(verifier.check(sign(changed), &here).is_ok());
+    }
+}
+
 #[test]
 fn evidence() {
     let mut p = places();
@@ -169,7 +263,6 @@ fn evidence() {
     let (domain, epoch, view) = (here.domain, here.epoch, chain[2].view());
     let vote = |block: &Block| Vote::sign(&signer, &domain, me, epoch, view, block.id());
     let votes = Evidence::Votes(Box::new([vote(&chain[1].block), vote(&chain[2].block)]));
-    check("evidence of votes", &votes, &here, &there, nothing);
     let first = &chain[2];
     let header = Header {
         time: first.block.header().time.next(),
@@ -179,8 +272,33 @@ fn evidence() {
     let signer = p.forge.signer(SHARD, first.proposer());
     let second = Proposal::sign(&signer, &domain, rival, first.justify.clone(), None);
     let proposals = Evidence::Proposals(Box::new([first.clone(), second]));
-    check("evidence of proposals", &proposals, &here, &there, nothing);
+    // The author knew of the parent's certificate, and said elsewhere that it did not.
+    let signer = p.forge.signer(SHARD, me);
+    let (low, high) = (&chain[1].justify, &first.justify);
+    let skipped = p
+        .forge
+        .tc(SHARD, &mut p.random, view.previous().unwrap(), low);
+    let timeout =
+        |high_qc, entered_by| Timeout::sign(&signer, &domain, me, view, high_qc, entered_by);
+    let timeouts = [
+        timeout(high.clone(), None),
+        timeout(low.clone(), Some(skipped)),
+    ];
+    let timeouts = Evidence::Timeouts(Box::new(timeouts));
+    let all = [votes, proposals, timeouts];
+    for evidence in &all {
+        let name = evidence_of(evidence);
+        check(name, evidence, &here, &there, nothing);
+    }
+    let seen: BTreeSet<_> = all.iter().map(evidence_of).collect();
+    assert_eq!(seen, EVIDENCE.iter().copied().collect());
 }
+
+variants!(evidence_of, EVIDENCE, Evidence {
+    "evidence of proposals": Evidence::Proposals(_),
+    "evidence of votes": Evidence::Votes(_),
+    "evidence of timeouts": Evidence::Timeouts(_),
+});
 
 /// The last block of an answer has no certificate yet: it is taken for the tip that was asked for,
 /// by its id, or not at all. Everything before it, and its own certificate, stands fast.
@@ -279,38 +397,48 @@ fn checkpoints_and_records() {
     );
 }
 
-/// Every kind of message as a replica gets it. Requests and bundles carry no signature: requests are
-/// bounded, and a bundle is proven against a certified root when that is known.
+variants!(kind_of, KINDS, shard::Message {
+    "proposal": shard::Message::Consensus(Message::Proposal(_)),
+    "vote": shard::Message::Consensus(Message::Vote(_)),
+    "timeout": shard::Message::Consensus(Message::Timeout(_)),
+    "certificates": shard::Message::Consensus(Message::Certificates(_)),
+    "block request": shard::Message::Consensus(Message::BlockRequest { .. }),
+    "blocks": shard::Message::Consensus(Message::Blocks(_)),
+    "inquiry": shard::Message::Consensus(Message::Inquiry(_)),
+    "testimony": shard::Message::Consensus(Message::Testimony(_)),
+    "batch": shard::Message::Batch(_),
+    "checkpoint": shard::Message::Checkpoint(_),
+    "record": shard::Message::Record(_),
+    "bundle": shard::Message::Bundle(_),
+    "request": shard::Message::Request(_),
+    "manifest": shard::Message::Manifest(Some(_)),
+    "no manifest": shard::Message::Manifest(None),
+    "part": shard::Message::Part(_),
+});
+
+/// Every kind of message as a replica gets it, at a member of the committee it is for and at one of
+/// another. Three kinds need no turn here: what nobody vouches for, since it is bounded or proven
+/// against something certified; a record, which is for everybody; and blocks, of which the tip is
+/// named elsewhere. The latter two have tests of their own.
 #[test]
 fn messages() {
     let mut p = places();
     let genesis = p.forge.genesis.clone();
-    let contexts = [SHARD, CommitteeId::Beacon].map(|id| VerifyContext::new(genesis.clone(), id));
-    let unsigned = |message: &shard::Message| {
-        use shard::Message as M;
-        matches!(
-            message,
-            M::Request(_)
-                | M::Bundle(_)
-                | M::Consensus(Message::BlockRequest { .. } | Message::Blocks(_))
-        )
-    };
-    let mut kinds = std::collections::BTreeSet::new();
-    for (at, committee) in [SHARD, CommitteeId::Beacon].into_iter().enumerate() {
+    let context = |id| VerifyContext::new(genesis.clone(), id);
+    let neighbour = CommitteeId::Shard(ShardId::new(1));
+    let mut kinds = BTreeSet::new();
+    for (committee, other) in [(SHARD, neighbour), (CommitteeId::Beacon, SHARD)] {
         for message in p.forge.messages(committee, &mut p.random) {
-            kinds.insert(message.kind());
-            // A record is for everybody; the rest is for one committee.
-            if unsigned(&message) || message.kind() == "record" {
+            let kind = kind_of(&message);
+            kinds.insert(kind);
+            if !is_vouched_for(&message) || matches!(kind, "record" | "blocks") {
                 continue;
             }
-            check(
-                message.kind(),
-                &message,
-                &contexts[at],
-                &contexts[1 - at],
-                |changed| unsigned(changed) && !unsigned(&message),
-            );
+            // One bit may make a question or a hash of it.
+            let other_kind = |changed: &shard::Message| !is_vouched_for(changed);
+            let (here, there) = (context(committee), context(other));
+            check(kind, &message, &here, &there, other_kind);
         }
     }
-    assert_eq!(kinds.len(), 11, "{kinds:?}");
+    assert_eq!(kinds, KINDS.iter().copied().collect());
 }

@@ -15,7 +15,7 @@ use lockstep_types::{
 use parity_scale_codec::{Decode, Encode};
 
 use super::forge::SHARD;
-use super::{Forge, Target};
+use super::{Forge, Target, is_vouched_for};
 
 pub(super) fn targets() -> Vec<Box<dyn Target>> {
     vec![
@@ -159,14 +159,8 @@ impl Target for Messages {
             };
             message.is_stale(&horizon);
         }
-        let good = check(&self.0, &message, &context);
-        // What carries no signature says nothing by being good.
-        let unsigned = matches!(message, Message::Request(_) | Message::Bundle(_))
-            || matches!(
-                &message,
-                Message::Consensus(consensus::Message::BlockRequest { .. })
-            );
-        good && !unsigned
+        // What nobody vouches for says nothing by being good.
+        check(&self.0, &message, &context) && is_vouched_for(&message)
     }
 }
 

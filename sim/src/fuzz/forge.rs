@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, Certificates, Proposal};
+use lockstep_consensus::{self as consensus, Certificates, Proposal, Testimony};
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, Transaction};
 use lockstep_shard::{
@@ -26,6 +26,26 @@ pub struct Forge {
     pub genesis: Arc<Genesis>,
     keys: DevelopmentKeys,
     engine: KeyedHashEngine,
+}
+
+/// Does a signature or a certificate stand for what this message says? What nobody vouches for is
+/// bounded only, or proven by hashing once the receiver knows what is certified.
+pub fn is_vouched_for(message: &Message) -> bool {
+    use consensus::Message as C;
+    match message {
+        Message::Consensus(C::Inquiry(_) | C::BlockRequest { .. }) => false,
+        Message::Consensus(
+            C::Proposal(_)
+            | C::Vote(_)
+            | C::Timeout(_)
+            | C::Certificates(_)
+            | C::Blocks(_)
+            | C::Testimony(_),
+        ) => true,
+        Message::Batch(_) | Message::Checkpoint(_) | Message::Record(_) => true,
+        Message::Manifest(manifest) => manifest.is_some(),
+        Message::Bundle(_) | Message::Request(_) | Message::Part(_) => false,
+    }
 }
 
 impl Default for Forge {
@@ -174,24 +194,28 @@ impl Forge {
         let payloads = [payload, Vec::new(), Vec::new(), Vec::new()];
         loop {
             let chain = self.chain(committee, random, &payloads);
-            let blocks: Vec<&Block> = chain.iter().map(|proposal| &proposal.block).collect();
-            let direct = (0..blocks.len() - 1).find(|at| {
-                blocks[at + 1]
-                    .header()
-                    .view
-                    .follows(blocks[*at].header().view)
-            });
-            let Some(direct) = direct else { continue };
-            return CommitProof {
-                headers: blocks[..=direct]
-                    .iter()
-                    .map(|b| b.header().clone())
-                    .collect(),
-                qc: self.qc(committee, random, blocks[direct]),
-                child: blocks[direct + 1].header().clone(),
-                child_qc: self.qc(committee, random, blocks[direct + 1]),
-            };
+            if let Some(proof) = self.prove(committee, random, &chain) {
+                return proof;
+            }
         }
+    }
+
+    /// A proof that the first block of a chain is final, if two of its views follow each other.
+    pub(super) fn prove(
+        &self,
+        committee: CommitteeId,
+        random: &mut Random,
+        chain: &[Proposal],
+    ) -> Option<CommitProof> {
+        let follows = |pair: &[Proposal]| pair[1].view().follows(pair[0].view());
+        let direct = chain.windows(2).position(follows)?;
+        let header = |proposal: &Proposal| proposal.block.header().clone();
+        Some(CommitProof {
+            headers: chain[..=direct].iter().map(header).collect(),
+            qc: self.qc(committee, random, &chain[direct].block),
+            child: header(&chain[direct + 1]),
+            child_qc: self.qc(committee, random, &chain[direct + 1].block),
+        })
     }
 
     /// Consensus messages of every kind.
@@ -239,7 +263,49 @@ impl Forge {
         }
         let links: Vec<LinkedBlock> = chain.iter().map(Proposal::linked).collect();
         messages.push(consensus::Message::Blocks(links));
+        messages.push(consensus::Message::Inquiry(random.make()));
+        let newest = chain.last().expect("a chain of some blocks");
+        let testimony = self.testimony(committee, random, newest);
+        messages.push(consensus::Message::Testimony(Box::new(testimony)));
         messages
+    }
+
+    /// An answer to a member that has just started and, before that, had voted for a proposal and
+    /// then given its view up.
+    pub fn testimony(
+        &self,
+        committee: CommitteeId,
+        random: &mut Random,
+        proposal: &Proposal,
+    ) -> Testimony {
+        let EpochContext {
+            domain,
+            epoch,
+            committee: members,
+            ..
+        } = self.context(committee);
+        let author = members.by_turn(random.draw());
+        let others: Vec<_> = members.indices().filter(|other| *other != author).collect();
+        let asker = *random.pick(&others);
+        let (view, qc) = (proposal.view(), &proposal.justify);
+        let signer = self.signer(committee, asker);
+        let vote = Vote::sign(&signer, &domain, asker, epoch, view, proposal.block.id());
+        let entered_by = proposal.entered_by.clone();
+        let timeout = Timeout::sign(&signer, &domain, asker, view, qc.clone(), entered_by);
+        let certificates = Certificates {
+            high_qc: qc.clone(),
+            high_tc: Some(self.tc(committee, random, view, qc)),
+        };
+        let testimony = Testimony {
+            author,
+            asker,
+            challenge: random.make(),
+            certificates,
+            vote: Some(vote),
+            timeout: Some(timeout),
+            signature: Signature::new([0; 64]), // until it is signed
+        };
+        testimony.signed(&self.signer(committee, author), &domain, epoch)
     }
 
     /// A checkpoint of a shard, with a made-up seal.
@@ -254,8 +320,16 @@ impl Forge {
     /// The same, signed by a quorum.
     pub fn certified(&self, random: &mut Random, shard: ShardId) -> CertifiedCheckpoint {
         let checkpoint = self.checkpoint(random, shard);
+        self.certify(random, checkpoint)
+    }
+
+    pub(super) fn certify(
+        &self,
+        random: &mut Random,
+        checkpoint: Checkpoint,
+    ) -> CertifiedCheckpoint {
         let statement = checkpoint.statement(&self.genesis);
-        let committee = CommitteeId::Shard(shard);
+        let committee = CommitteeId::Shard(checkpoint.shard);
         let (signers, signatures) = self.signatures(committee, random, |_| statement);
         CertifiedCheckpoint {
             checkpoint,
@@ -283,6 +357,10 @@ impl Forge {
     /// A committed record.
     pub fn certified_record(&self, random: &mut Random) -> CertifiedRecord {
         let record = self.record(random);
+        self.commit(random, record)
+    }
+
+    pub(super) fn commit(&self, random: &mut Random, record: BarrierRecord) -> CertifiedRecord {
         let payload = parity_scale_codec::Encode::encode(&record);
         let proof = self.proof(CommitteeId::Beacon, random, payload);
         CertifiedRecord { record, proof }
@@ -352,6 +430,8 @@ impl Forge {
             ..random.make()
         };
         messages.push(Message::Bundle(Arc::new(bundle)));
+        messages.push(Message::Manifest(None));
+        messages.extend(self.state(random, shard).messages());
         messages
     }
 }

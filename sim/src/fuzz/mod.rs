@@ -12,6 +12,7 @@
 mod committee;
 mod decoders;
 mod forge;
+mod forged_state;
 mod ledger;
 mod mempool;
 mod mutate;
@@ -24,7 +25,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lockstep_types::generate::Random;
 
-pub use forge::Forge;
+pub use forge::{Forge, is_vouched_for};
+pub use forged_state::ForgedState;
 
 /// Inputs kept that were taken in lately, beside those that a campaign started from.
 const MAX_KEPT: usize = 512;
