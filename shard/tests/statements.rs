@@ -6,24 +6,29 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use lockstep_consensus::Proposal;
+use lockstep_consensus::{Proposal, Testimony};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::Transaction;
 use lockstep_shard::{Batch, BatchContext, Checkpoint, CheckpointVote};
 use lockstep_types::generate::{GOLDEN_VALUES, Random};
 use lockstep_types::{
-    BlockId, CommitteeId, Digest, Domain, Epoch, Kind, MemberIndex, PublicKey, ShardId, Signature,
-    Signer, Timeout, Verified, View, Vote,
+    Block, BlockId, CommitteeId, Digest, Domain, Epoch, GenesisHash, Kind, MemberIndex, PublicKey,
+    ShardId, Signature, Signer, Timeout, Verified, View, Vote,
 };
 
-const KINDS: [Kind; 6] = [
-    Kind::Proposal,
-    Kind::Vote,
-    Kind::Timeout,
-    Kind::Batch,
-    Kind::Checkpoint,
-    Kind::Handshake,
-];
+/// Lists all kinds of statement. One that is left out does not compile.
+macro_rules! kinds {
+    ($($kind:ident),+) => {
+        const KINDS: &[Kind] = &[$(Kind::$kind),+];
+        const _: fn(Kind) = |kind| match kind {
+            $(Kind::$kind => (),)+
+        };
+    };
+}
+
+kinds!(
+    Proposal, Vote, Timeout, Batch, Checkpoint, Handshake, Testimony
+);
 
 /// Signs nothing and remembers what it was given.
 #[derive(Default)]
@@ -46,53 +51,107 @@ impl Recorder {
     }
 }
 
-/// Every signing door of the product, asked to sign about the same view and, where the type
-/// allows, the same bytes.
-fn signed(genesis: &Arc<Genesis>, random: &mut Random) -> Vec<(&'static str, Digest)> {
-    let shard = ShardId::new(0);
-    let domain = genesis.domain(CommitteeId::Shard(shard));
-    let (epoch, me) = (Epoch::ZERO, MemberIndex::new(0));
-    let recorder = Recorder::default();
-    let block: lockstep_types::Block = random.make();
-    let view = block.header().view;
-    let mut digests = Vec::new();
-    let mut note = |name| digests.push((name, recorder.last()));
-    Vote::sign(&recorder, &domain, me, epoch, view, block.id());
-    note("vote");
-    Timeout::sign(&recorder, &domain, me, view, random.make(), None);
-    note("timeout");
-    Proposal::sign(&recorder, &domain, block, random.make(), None);
-    note("proposal");
-    let transactions = random.list::<Transaction>();
-    let checked = transactions.into_iter().map(Verified::vouch).collect();
-    let context = BatchContext::new(genesis, shard);
-    let _ = Batch::pack(&context, &recorder, me, random.make(), 0, checked);
-    note("batch");
-    let checkpoint = Checkpoint {
-        shard,
-        ..random.make()
-    };
-    CheckpointVote::sign(genesis, &recorder, me, checkpoint);
-    note("checkpoint");
-    let actions = random.list();
-    Transaction::sign(&genesis.hash(), &recorder, 0, random.make(), actions);
-    note("transaction");
-    digests
+/// What a signature is for: one chain, one committee and one kind; no kind is a client's.
+type Purpose = (GenesisHash, ShardId, Option<Kind>);
+
+/// Every signing door of the product.
+struct Doors {
+    genesis: Arc<Genesis>,
+    shard: ShardId,
+    random: Random,
+    recorder: Recorder,
+}
+
+impl Doors {
+    /// What is signed of this kind, if anything: always about the same view and, where the type
+    /// allows, the same bytes.
+    fn statement(&self, kind: Kind) -> Option<Digest> {
+        let Doors { genesis, shard, .. } = self;
+        let recorder = &self.recorder;
+        let mut random = self.random.clone();
+        let domain = genesis.domain(CommitteeId::Shard(*shard));
+        let (epoch, me) = (Epoch::ZERO, MemberIndex::new(0));
+        let block: Block = random.make();
+        let view = block.header().view;
+        match kind {
+            Kind::Vote => drop(Vote::sign(recorder, &domain, me, epoch, view, block.id())),
+            Kind::Timeout => {
+                let high_qc = random.make();
+                drop(Timeout::sign(recorder, &domain, me, view, high_qc, None));
+            }
+            Kind::Proposal => {
+                let justify = random.make();
+                drop(Proposal::sign(recorder, &domain, block, justify, None));
+            }
+            Kind::Batch => {
+                let transactions = random.list::<Transaction>();
+                let checked = transactions.into_iter().map(Verified::vouch).collect();
+                let context = BatchContext::new(genesis, *shard);
+                let window = random.make();
+                drop(Batch::pack(&context, recorder, me, window, 0, checked));
+            }
+            Kind::Checkpoint => {
+                let checkpoint = Checkpoint {
+                    shard: *shard,
+                    ..random.make()
+                };
+                drop(CheckpointVote::sign(genesis, recorder, me, checkpoint));
+            }
+            Kind::Testimony => {
+                let testimony: Testimony = random.make();
+                drop(testimony.signed(recorder, &domain, epoch));
+            }
+            Kind::Handshake => return None, // a number that nothing signs under
+        }
+        Some(recorder.last())
+    }
+
+    /// What a client signs: for a chain, whatever the shard.
+    fn transaction(&self) -> Digest {
+        let mut random = self.random.clone();
+        let (chain, actions) = (self.genesis.hash(), random.list());
+        let _ = Transaction::sign(&chain, &self.recorder, 0, random.make(), actions);
+        self.recorder.last()
+    }
+
+    fn signed(&self) -> Vec<(Purpose, Digest)> {
+        let chain = self.genesis.hash();
+        let kinds = KINDS.iter().filter_map(|kind| {
+            let digest = self.statement(*kind)?;
+            Some(((chain, self.shard, Some(*kind)), digest))
+        });
+        let client = (chain, ShardId::new(0), None);
+        kinds.chain([(client, self.transaction())]).collect()
+    }
 }
 
 #[test]
 fn no_door_ever_signs_what_another_has_signed() {
-    let (genesis, _) = Genesis::development(&DevelopmentSpec::default()).unwrap();
-    let genesis = Arc::new(genesis);
+    let chains = [0, 1].map(|seed| {
+        let spec = DevelopmentSpec {
+            seed,
+            ..DevelopmentSpec::default()
+        };
+        Arc::new(Genesis::development(&spec).unwrap().0)
+    });
     let mut random = Random::new(19);
-    let mut seen: BTreeMap<Digest, &str> = BTreeMap::new();
-    for _ in 0..GOLDEN_VALUES {
-        for (name, digest) in signed(&genesis, &mut random) {
-            let before = seen.insert(digest, name);
-            assert!(
-                before.is_none_or(|before| before == name),
-                "{before:?} and {name}"
-            );
+    let mut seen: BTreeMap<Digest, Purpose> = BTreeMap::new();
+    for round in 0..GOLDEN_VALUES {
+        random.draw();
+        for place in 0..4u16 {
+            let doors = Doors {
+                genesis: chains[usize::from(place / 2)].clone(),
+                shard: ShardId::new(place % 2),
+                random: random.clone(),
+                recorder: Recorder::default(),
+            };
+            for (purpose, digest) in doors.signed() {
+                let before = seen.insert(digest, purpose);
+                assert!(
+                    before.is_none_or(|before| before == purpose),
+                    "{before:?} and {purpose:?}, round {round}"
+                );
+            }
         }
     }
 }
@@ -114,7 +173,7 @@ fn kinds_and_domains_never_share_a_preimage() {
             CommitteeId::Shard(ShardId::new(1)),
         ] {
             let domain = Domain { genesis, committee };
-            for kind in KINDS {
+            for &kind in KINDS {
                 let digest = domain.statement(kind, epoch, view, &content);
                 let meaning = (domain, epoch, kind, view, content);
                 let before = seen.insert(digest, meaning);
