@@ -1,11 +1,14 @@
 //! Durable before sent (R9, R10, B7): a member's vote or timeout is on its disk before anybody sees
-//! it, alone or inside a certificate, and a checkpoint never leaves in the step that signs it.
+//! it, alone, inside a certificate, or shown by another member to one that starts; and a checkpoint
+//! never leaves in the step that signs it. A testimony itself promises nothing and waits for no disk.
 
 use std::collections::BTreeMap;
 
-use lockstep_consensus::{self as consensus, SafetyRecord};
+use lockstep_consensus::{self as consensus, Certificates, SafetyRecord, Testimony};
 use lockstep_shard::{Message, Peer};
-use lockstep_types::{QuorumCertificate, View};
+use lockstep_types::{
+    MemberIndex, QuorumCertificate, Signers, Timeout, TimeoutCertificate, View, Vote,
+};
 
 use super::Broken;
 
@@ -40,19 +43,13 @@ impl DurableFirst {
         Err(Broken::new("durable before sent", detail))
     }
 
-    /// Everybody correct that voted for a certificate has its vote on disk.
-    fn on_certificate(
-        &self,
-        from: &Peer,
-        qc: &QuorumCertificate,
-        is_correct: &dyn Fn(&Peer) -> bool,
-    ) -> Result<(), Broken> {
-        let voters = qc.signers.iter().map(|member| Peer { member, ..*from });
-        for voter in voters.filter(is_correct) {
-            let on_disk = self.disk(&voter).voted;
-            self.check(&voter, qc.view, on_disk, "vote in a certificate")?;
-        }
-        Ok(())
+    fn on_vote(&self, author: &Peer, vote: &Vote) -> Result<(), Broken> {
+        self.check(author, vote.view, self.disk(author).voted, "vote")
+    }
+
+    fn on_timeout(&self, author: &Peer, timeout: &Timeout) -> Result<(), Broken> {
+        let on_disk = self.disk(author).timed_out;
+        self.check(author, timeout.view, on_disk, "timeout")
     }
 
     /// A correct member sends something.
@@ -65,21 +62,96 @@ impl DurableFirst {
         let Message::Consensus(message) = message else {
             return Ok(());
         };
-        let disk = self.disk(from);
+        let shown = Shown {
+            disks: self,
+            from,
+            is_correct,
+        };
         match message {
-            consensus::Message::Vote(vote) => self.check(from, vote.view, disk.voted, "vote"),
+            consensus::Message::Vote(vote) => self.on_vote(from, vote),
             consensus::Message::Timeout(timeout) => {
-                self.check(from, timeout.view, disk.timed_out, "timeout")?;
-                self.on_certificate(from, &timeout.high_qc, is_correct)
+                self.on_timeout(from, timeout)?;
+                shown.in_timeout(timeout)
             }
             consensus::Message::Proposal(proposal) => {
-                self.on_certificate(from, &proposal.justify, is_correct)
+                shown.in_certificate(&proposal.justify)?;
+                shown.in_timeouts(proposal.entered_by.as_ref())
             }
-            consensus::Message::Certificates(certificates) => {
-                self.on_certificate(from, &certificates.high_qc, is_correct)
+            consensus::Message::Certificates(known) => shown.in_known(known),
+            consensus::Message::Blocks(links) => {
+                let mut links = links.iter();
+                links.try_for_each(|link| shown.in_certificate(&link.justify))
             }
-            _ => Ok(()),
+            consensus::Message::Testimony(testimony) => {
+                shown.of_asker(testimony)?;
+                shown.in_known(&testimony.certificates)
+            }
+            consensus::Message::BlockRequest { .. } | consensus::Message::Inquiry(_) => Ok(()),
         }
+    }
+}
+
+/// What a member shows of others: the correct among them have it on disk.
+struct Shown<'a> {
+    disks: &'a DurableFirst,
+    from: &'a Peer,
+    is_correct: &'a dyn Fn(&Peer) -> bool,
+}
+
+impl Shown<'_> {
+    fn seat(&self, member: MemberIndex) -> Peer {
+        Peer {
+            member,
+            ..*self.from
+        }
+    }
+
+    fn correct(&self, signers: Signers) -> Vec<Peer> {
+        let seats = signers.iter().map(|member| self.seat(member));
+        seats.filter(|peer| (self.is_correct)(peer)).collect()
+    }
+
+    fn in_certificate(&self, qc: &QuorumCertificate) -> Result<(), Broken> {
+        self.correct(qc.signers).iter().try_for_each(|voter| {
+            let on_disk = self.disks.disk(voter).voted;
+            let what = "vote in a certificate";
+            self.disks.check(voter, qc.view, on_disk, what)
+        })
+    }
+
+    fn in_timeouts(&self, tc: Option<&TimeoutCertificate>) -> Result<(), Broken> {
+        let Some(tc) = tc else { return Ok(()) };
+        self.correct(tc.signers).iter().try_for_each(|author| {
+            let on_disk = self.disks.disk(author).timed_out;
+            let what = "timeout in a certificate";
+            self.disks.check(author, tc.view, on_disk, what)
+        })?;
+        self.in_certificate(&tc.high_qc)
+    }
+
+    fn in_timeout(&self, timeout: &Timeout) -> Result<(), Broken> {
+        self.in_certificate(&timeout.high_qc)?;
+        self.in_timeouts(timeout.entered_by.as_ref())
+    }
+
+    fn of_asker(&self, testimony: &Testimony) -> Result<(), Broken> {
+        let asker = &self.seat(testimony.asker);
+        let judged = (self.is_correct)(asker);
+        if let Some(vote) = testimony.vote.as_ref().filter(|_| judged) {
+            self.disks.on_vote(asker, vote)?;
+        }
+        let Some(timeout) = &testimony.timeout else {
+            return Ok(());
+        };
+        if judged {
+            self.disks.on_timeout(asker, timeout)?;
+        }
+        self.in_timeout(timeout)
+    }
+
+    fn in_known(&self, known: &Certificates) -> Result<(), Broken> {
+        self.in_certificate(&known.high_qc)?;
+        self.in_timeouts(known.high_tc.as_ref())
     }
 }
 
@@ -96,4 +168,42 @@ pub(super) fn checkpoints_wait(
         let detail = format!("{from:?} says its checkpoint {window} at once");
         Err(Broken::new("durable before sent", detail))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Forge;
+    use lockstep_types::CommitteeId;
+    use lockstep_types::generate::Random;
+
+    /// What is said of a testimony when the disks of all members hold so much.
+    fn broken(view_voted: u64, view_timed_out: u64) -> Option<String> {
+        let (forge, mut random) = (Forge::new(), Random::new(2));
+        let chain = forge.chain(CommitteeId::Beacon, &mut random, &[vec![1], vec![2]]);
+        let testimony = forge.testimony(CommitteeId::Beacon, &mut random, &chain[1]);
+        let view = chain[1].view().get();
+        let from = Peer {
+            committee: CommitteeId::Beacon,
+            member: testimony.author,
+        };
+        let on_disk = OnDisk {
+            voted: View::new(view - 1 + view_voted),
+            timed_out: View::new(view - 1 + view_timed_out),
+        };
+        let seat = |member| Peer { member, ..from };
+        let all = forge.context(CommitteeId::Beacon).committee;
+        let disks = all.indices().map(|member| (seat(member), on_disk));
+        let disks = DurableFirst(disks.collect());
+        let message = Message::Consensus(consensus::Message::Testimony(Box::new(testimony)));
+        let result = disks.on_sent(&from, &message, &|_| true);
+        result.err().map(|broken| broken.detail)
+    }
+
+    #[test]
+    fn what_a_testimony_shows_of_others_is_on_their_disks() {
+        assert_eq!(broken(1, 1), None);
+        assert!(broken(0, 1).unwrap().starts_with("a vote of"));
+        assert!(broken(1, 0).unwrap().starts_with("a timeout of"));
+    }
 }

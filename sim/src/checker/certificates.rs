@@ -2,11 +2,12 @@
 //! signature; a timeout certificate carries a certificate of the highest view that its signers name.
 //! Asked of everything that a correct member sends. Signatures are checked on the way to others.
 
-use lockstep_consensus as consensus;
+use lockstep_consensus::{self as consensus, Certificates};
 use lockstep_genesis::Genesis;
 use lockstep_shard::{CertifiedCheckpoint, CertifiedRecord, Message, ShardEntry};
 use lockstep_types::{
-    Committee, CommitteeId, Epoch, QuorumCertificate, Signature, Signers, TimeoutCertificate, View,
+    Committee, CommitteeId, Epoch, QuorumCertificate, Signature, Signers, Timeout,
+    TimeoutCertificate, View,
 };
 
 use super::Broken;
@@ -40,20 +41,31 @@ fn check_consensus(committee: &Committee, message: &consensus::Message) -> Resul
             check_tc(committee, proposal.entered_by.as_ref())?;
             check_qc(committee, &proposal.justify)
         }
-        consensus::Message::Timeout(timeout) => {
-            check_tc(committee, timeout.entered_by.as_ref())?;
-            check_qc(committee, &timeout.high_qc)
-        }
-        consensus::Message::Certificates(certificates) => {
-            check_tc(committee, certificates.high_tc.as_ref())?;
-            check_qc(committee, &certificates.high_qc)
-        }
+        consensus::Message::Timeout(timeout) => check_timeout(committee, timeout),
+        consensus::Message::Certificates(known) => check_known(committee, known),
         consensus::Message::Blocks(blocks) => {
             let mut links = blocks.iter();
             links.try_for_each(|link| check_qc(committee, &link.justify))
         }
-        _ => Ok(()),
+        consensus::Message::Testimony(testimony) => {
+            let mut timeouts = testimony.timeout.iter();
+            timeouts.try_for_each(|timeout| check_timeout(committee, timeout))?;
+            check_known(committee, &testimony.certificates)
+        }
+        consensus::Message::Vote(_)
+        | consensus::Message::BlockRequest { .. }
+        | consensus::Message::Inquiry(_) => Ok(()),
     }
+}
+
+fn check_known(committee: &Committee, known: &Certificates) -> Result<(), Broken> {
+    check_tc(committee, known.high_tc.as_ref())?;
+    check_qc(committee, &known.high_qc)
+}
+
+fn check_timeout(committee: &Committee, timeout: &Timeout) -> Result<(), Broken> {
+    check_tc(committee, timeout.entered_by.as_ref())?;
+    check_qc(committee, &timeout.high_qc)
 }
 
 fn check_record(genesis: &Genesis, record: &CertifiedRecord) -> Result<(), Broken> {
@@ -111,4 +123,40 @@ fn check_signers(
     }
     let detail = format!("{what}: {signers:?}, {} signatures", signatures.len());
     Err(Broken::new("certificates are of quorums", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Forge;
+    use lockstep_types::generate::Random;
+
+    #[test]
+    fn what_a_testimony_shows_is_of_quorums() {
+        let (forge, mut random) = (Forge::new(), Random::new(2));
+        let shard = CommitteeId::Shard(lockstep_types::ShardId::new(0));
+        let chain = forge.chain(shard, &mut random, &[vec![1], vec![2]]);
+        let good = forge.testimony(shard, &mut random, &chain[1]);
+        let check = |bend: &dyn Fn(&mut consensus::Testimony)| {
+            let mut bent = good.clone();
+            bend(&mut bent);
+            let bent = consensus::Message::Testimony(Box::new(bent));
+            super::check(&forge.genesis, shard, &Message::Consensus(bent))
+        };
+        assert_eq!(check(&|_| {}), Ok(()));
+        let known = |testimony: &mut consensus::Testimony| {
+            testimony.certificates.high_qc.signatures.pop();
+        };
+        let given_up = |testimony: &mut consensus::Testimony| {
+            let tc = testimony.certificates.high_tc.as_mut().unwrap();
+            tc.high_qc_views.pop();
+        };
+        let named = |testimony: &mut consensus::Testimony| {
+            let timeout = testimony.timeout.as_mut().unwrap();
+            timeout.high_qc.signers = Signers::NONE;
+        };
+        for bend in [&known as &dyn Fn(&mut _), &given_up, &named] {
+            assert!(check(bend).is_err());
+        }
+    }
 }

@@ -47,8 +47,24 @@ impl Domains {
             Message::Consensus(consensus::Message::Proposal(proposal)) => {
                 (Proposal::statement(&domain, &proposal.block), "proposal")
             }
+            Message::Consensus(consensus::Message::Testimony(testimony)) => {
+                let epoch = testimony.certificates.high_qc.epoch;
+                (testimony.statement(&domain, epoch), "testimony")
+            }
             Message::Checkpoint(vote) => (vote.checkpoint.statement(&self.genesis), "checkpoint"),
-            _ => return None,
+            // Signed by whoever packed it, and sent by others too.
+            Message::Batch(_) => return None,
+            Message::Consensus(
+                consensus::Message::Certificates(_)
+                | consensus::Message::BlockRequest { .. }
+                | consensus::Message::Blocks(_)
+                | consensus::Message::Inquiry(_),
+            )
+            | Message::Record(_)
+            | Message::Bundle(_)
+            | Message::Request(_)
+            | Message::Manifest(_)
+            | Message::Part(_) => return None,
         })
     }
 
