@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod key_file;
 mod keystore;

@@ -148,8 +148,19 @@ fn batch(random: &mut Random) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_types::LinkedBlock;
+    use crate::log::Base;
+    use crate::state_sync::Task;
     use lockstep_types::generate::{check_golden, golden};
+    use lockstep_types::{Digest, LinkedBlock};
+
+    // What only the disk sees.
+    generate! {
+        Base: |r| Base { height: r.make(), listed: r.list(), digests: r.list() };
+        Task: |r| match r.below(2) {
+            0 => Task::Record(r.make()),
+            _ => Task::Part(r.make()),
+        };
+    }
 
     #[test]
     fn encodings_are_what_they_were() {
@@ -174,6 +185,8 @@ mod tests {
                 "beacon anchor",
                 golden::<((LinkedBlock, SkipTable), BeaconPlace)>(),
             ),
+            ("Base", golden::<Base>()),
+            ("Task", golden::<(Task, Digest)>()),
         ];
         check_golden(&found, include_str!("golden.txt"));
     }

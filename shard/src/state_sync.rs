@@ -67,7 +67,7 @@ const TASK: u8 = b'y';
 
 /// Something that is left to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-enum Task {
+pub(crate) enum Task {
     /// A record whose certified roots bundles may be proven against.
     #[codec(index = 0)]
     Record(WindowNumber),
