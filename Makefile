@@ -19,11 +19,12 @@ build: setup ## builds both binaries
 demo: build ## a network, a transfer across shards with its receipt, a quick sweep and its report
 	@sh ops/demo.sh
 
-test: setup ## all tests, simulated networks, schedules of twins, bent bytes, and the planted bugs
+test: setup ## all tests, simulated networks, twins, the explorer, bent bytes, and the planted bugs
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory sim
 	$(MAKE) --no-print-directory sim SEEDS=40 CHAOS=600
 	$(MAKE) --no-print-directory twins
+	$(MAKE) --no-print-directory explore
 	$(MAKE) --no-print-directory fuzz
 	$(MAKE) --no-print-directory mutants
 
@@ -45,6 +46,8 @@ fuzz: ## bent bytes for SECONDS=N per target
 	$(CARGO) run --release --locked -q -p lockstep-sim --bin fuzz -- --seconds $(SECONDS)
 
 mutants: ## plants one bug after the other; somebody must notice each
+	$(CARGO) test --release --locked -q -p lockstep-sim --features mutants --lib --test explorer --test twins \
+		-- each_notices_its_bug planted_bugs_are_noticed
 	$(CARGO) run --release --locked -q -p lockstep-sim --features mutants --bin mutants
 
 soak: setup ## MINUTES=N of faults in real processes, or KILLS=N BLACKOUTS=N LEADERS=N; SEED=N repeats

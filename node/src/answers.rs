@@ -404,8 +404,12 @@ impl Backend for Answers {
     }
 
     async fn record(&self, number: WindowNumber) -> Answer<Option<Record>> {
+        let newest = self.shared.status().record;
         self.read(move |store| {
             let found = Archive::new(store).record(number).map_err(failed)?;
+            if found.is_none() && number <= newest {
+                known_from_the_start(store)?;
+            }
             Ok(found.map(|certified| {
                 let record = &certified.record;
                 let entry = |entry: &ShardEntry| match entry {

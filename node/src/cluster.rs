@@ -307,6 +307,14 @@ impl Cluster {
         let failed = |error| Stop::storage(format!("{}: {error}", data.display()));
         std::fs::remove_dir_all(&data).map_err(failed)?;
         std::fs::create_dir(&data).map_err(failed)?;
+        self.recover(index)
+    }
+
+    /// Starts a validator that has stopped, as with `--recover`.
+    ///
+    /// # Errors
+    /// Why it cannot start.
+    pub fn recover(&mut self, index: usize) -> Result<(), Stop> {
         self.run(index, true)
     }
 

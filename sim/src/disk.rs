@@ -106,6 +106,8 @@ pub enum Harm {
     LoseTail,
     /// Everything is as it was at the last [`Disk::keep_copy`].
     RestoreCopy,
+    /// The safety file is gone, and the store is not.
+    LoseRecord,
     /// Everything is gone.
     Wipe,
 }
@@ -270,6 +272,10 @@ impl Disk {
                 }
                 None => false,
             },
+            Harm::LoseRecord => {
+                (self.slots, self.counter) = Default::default();
+                true
+            }
             Harm::Wipe => {
                 *self = Disk::default();
                 true

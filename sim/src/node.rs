@@ -27,8 +27,8 @@ pub(crate) struct Node {
     pub(crate) running: Option<Running>,
     /// It lost its state: until it has one again it starts by fetching it.
     pub(crate) stateless: bool,
-    /// Its disk was emptied: it comes back as one that lost its safety record.
-    pub(crate) wiped: bool,
+    /// Its safety record is gone, and its operator knows: it starts as with `--recover`.
+    pub(crate) recovers: bool,
     /// Counts restarts, so that events of an earlier life are dropped.
     pub(crate) life: u64,
     /// How often it still dies shortly after its start.
@@ -68,7 +68,7 @@ impl Node {
             disk: Disk::default(),
             running: None,
             stateless: false,
-            wiped: false,
+            recovers: false,
             life: 0,
             early_deaths: 0,
             clock: Clock::RIGHT,
@@ -88,7 +88,7 @@ impl Node {
         if self.copy.is_some() || self.liar.is_some() {
             return Arrival::Unasked; // the sight of its own lies would stop it
         }
-        if self.wiped && without_record {
+        if self.recovers && without_record {
             Arrival::RecordLost(challenge)
         } else {
             Arrival::FromDisk(challenge)

@@ -116,13 +116,16 @@ impl World {
         self.nodes[node].crash(&mut random);
         let done = self.nodes[node].disk.harm(harm, &mut random);
         self.tell(node, format_args!("is harmed: {harm:?}, {done}"));
+        if matches!(harm, Harm::Wipe | Harm::LoseRecord) {
+            self.nodes[node].recovers = true;
+        }
         if harm == Harm::Wipe {
-            self.nodes[node].wiped = true;
             self.nodes[node].stateless = peer.committee != CommitteeId::Beacon;
         }
         match harm {
             Harm::RestoreCopy => self.checkers.on_copy_restored(peer),
             Harm::FlipOlderSlot | Harm::FlipBothSlots => self.checkers.on_record_flipped(peer),
+            Harm::LoseRecord => self.checkers.on_record_lost(peer),
             Harm::FlipValue | Harm::LoseTail | Harm::Wipe => {}
         }
         if matches!(harm, Harm::Wipe | Harm::RestoreCopy) {

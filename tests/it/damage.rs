@@ -25,7 +25,7 @@ const NAMED: [ExitCode; 3] = [ExitCode::Storage, ExitCode::Broken, ExitCode::Sec
 
 /// What is done, in the directory of one committee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Damage {
+pub(crate) enum Damage {
     /// `safety` is gone.
     SafetyDeleted,
     /// The second half of `safety` is gone.
@@ -128,6 +128,16 @@ pub(crate) fn every_kind(run: &mut Run) -> anyhow::Result<()> {
         one(run, damage)?;
     }
     old_copy(run)
+}
+
+/// Does this damage to the safety file of a stopped validator, which refuses to start, and starts it
+/// as with `--recover`.
+pub(crate) fn without_record(run: &mut Run, index: usize, damage: Damage) -> anyhow::Result<()> {
+    let (data, colleague) = directories(run, index);
+    damage.apply(&data, &colleague, &mut run.random)?;
+    let ended = ends(run, index)?;
+    ensure!(is_named(ended), "{damage:?}: ended with {ended}");
+    Ok(run.network.cluster.recover(index)?)
 }
 
 /// One damage that is drawn.

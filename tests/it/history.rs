@@ -233,7 +233,8 @@ impl Told {
             let urls = network
                 .cluster
                 .urls(CommitteeId::Shard(ShardId::new(shard)));
-            clients.push(Client::new(&urls[..1], CALL)?);
+            // Who fetched its state does not know; then the client asks another.
+            clients.push(Client::new(&urls, CALL)?);
         }
         let mut credited = 0;
         for (id, acknowledged) in &self.acknowledged {

@@ -6,6 +6,7 @@ use lockstep_types::CommitteeId;
 
 use crate::run::Run;
 use crate::space::SmallDisk;
+use crate::wipes::Loss;
 use crate::{copies, damage, kills, lines, pauses, space, wipes};
 
 /// Any will do; a soak draws its own.
@@ -86,8 +87,10 @@ pub(crate) fn a_copied_home_is_noticed() -> anyhow::Result<()> {
 pub(crate) fn wiped_validators_come_back() -> anyhow::Result<()> {
     let mut run = Run::start(SEED)?;
     for committee in run.committees() {
-        run.sleep(500, 1_500);
-        wipes::one(&mut run, committee)?;
+        for loss in Loss::ALL {
+            run.sleep(500, 1_500);
+            wipes::one(&mut run, committee, loss)?;
+        }
     }
     run.pass()
 }

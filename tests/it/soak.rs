@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::pulse::now_us;
 use crate::run::Run;
 use crate::tally::Tally;
+use crate::wipes::Loss;
 use crate::{damage, kills, lines, pauses, wipes};
 
 /// A network lives this long: what is gathered about it is judged at its end, in memory.
@@ -135,7 +136,8 @@ impl Step {
             Step::Damage => damage::any(run),
             Step::Wipe => {
                 let committee = run.any_committee();
-                wipes::one(run, committee)
+                let loss = *run.random.pick(&Loss::ALL);
+                wipes::one(run, committee, loss)
             }
         }
     }

@@ -1,12 +1,14 @@
-//! A validator loses its disk: it comes back with its keys alone, as with `--recover`, fetches what
-//! it lacks from the others, and votes again soon, for nothing that it may have voted for before.
-//! What all were told goes through the observer at the end of the run, as always.
+//! A validator loses its disk, or what it has signed: it comes back with its keys, as with
+//! `--recover`, fetches what it lacks from the others, and votes again soon, for nothing that it may
+//! have voted for before. What all were told goes through the observer at the end of the run, as
+//! always.
 
 use std::time::Duration;
 
 use anyhow::ensure;
 use lockstep_types::CommitteeId;
 
+use crate::damage::{self, Damage};
 use crate::pulse::now_us;
 use crate::run::Run;
 use crate::tally::Kind;
@@ -14,7 +16,7 @@ use crate::tally::Kind;
 /// Until a colleague has its vote. Windows are half a second long here; starting a process, opening
 /// an empty database and connecting to everybody come before the first of them.
 const VOTES: Kind = Kind {
-    name: "a wiped validator votes again",
+    name: "without its disk or record: votes again",
     bound: Duration::from_secs(5),
 };
 /// Barriers that may pass from the moment at which it is connected until it votes.
@@ -22,16 +24,35 @@ const MAX_BARRIERS: u64 = 3;
 /// A validator that needs longer than this will not come back.
 const HOPELESS: Duration = Duration::from_secs(30);
 
+/// What a validator loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// All its data.
+    Everything,
+    /// The safety file; the database is there.
+    Record,
+    /// What the safety file says; the database is there.
+    RecordFlipped,
+}
+
+impl Loss {
+    pub(crate) const ALL: [Loss; 3] = [Loss::Everything, Loss::Record, Loss::RecordFlipped];
+}
+
 /// A random validator of a committee.
-pub(crate) fn one(run: &mut Run, committee: CommitteeId) -> anyhow::Result<()> {
+pub(crate) fn one(run: &mut Run, committee: CommitteeId, loss: Loss) -> anyhow::Result<()> {
     let members = run.network.members(committee);
     let index = run.pick(&members);
     run.calm()?;
     run.all_commit_after(now_us())?;
     let name = run.network.cluster.places()[index].name.clone();
     let view = run.network.view(committee);
-    run.network.cluster.wipe(index)?;
-    run.tally.kills += 1;
+    run.kill(index);
+    match loss {
+        Loss::Everything => run.network.cluster.wipe(index)?,
+        Loss::Record => damage::without_record(run, index, Damage::SafetyDeleted)?,
+        Loss::RecordFlipped => damage::without_record(run, index, Damage::SafetyFlipped)?,
+    }
     let connecting = run
         .network
         .wait_for(index, HOPELESS, "connecting", |status| {
@@ -44,7 +65,7 @@ pub(crate) fn one(run: &mut Run, committee: CommitteeId) -> anyhow::Result<()> {
     let passed = run.pulse.record(committee).saturating_sub(from);
     ensure!(
         passed <= MAX_BARRIERS,
-        "{name}: {passed} barriers from its connection to its first vote"
+        "{name}, {loss:?}: {passed} barriers from its connection to its first vote"
     );
     run.catches_up(index)?;
     Ok(())

@@ -182,6 +182,11 @@ impl Checkers {
         self.agreement.on_amnesia(peer);
     }
 
+    /// This member has no safety record any more, and all else. What it said before still counts.
+    pub(crate) fn on_record_lost(&mut self, peer: &Peer) {
+        self.monotone.forget(peer);
+    }
+
     /// This member fetches a state: what it commits next may be any block above.
     pub(crate) fn on_fetching(&mut self, peer: &Peer) {
         self.agreement.on_amnesia(peer);
