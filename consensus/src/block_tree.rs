@@ -13,7 +13,7 @@ use lockstep_types::{
     BlockId, CommitProof, Committee, Gauge, Hasher, Height, LinkedBlock, QuorumCertificate,
 };
 
-use crate::{CommittedBlock, Refusal, SkipTable};
+use crate::{Ancestry, CommittedBlock, Refusal, SkipTable};
 
 /// Most undecided blocks held. Between two commits the chain grows by one block per certified view;
 /// hundreds mean that the network has not let two views in a row succeed for very long.
@@ -29,11 +29,8 @@ pub const MAX_EXECUTION_LAG: u64 = 8;
 struct Node {
     link: Arc<LinkedBlock>,
     qc: Option<QuorumCertificate>,
-    /// The newest height that this block's ancestry commits, its justify included. None directly
-    /// above an anchor that does not show it.
-    commits: Option<Height>,
-    /// Who is passed over on top of this block.
-    skips: SkipTable,
+    /// What decides about its children.
+    ancestry: Ancestry,
     logged: bool,
 }
 
@@ -50,15 +47,14 @@ pub(crate) struct BlockTree {
 }
 
 impl BlockTree {
-    /// A tree on a committed block and the table that holds on top of it.
-    pub(crate) fn new(committee: Committee, anchor: LinkedBlock, skips: SkipTable) -> Self {
+    /// A tree on a committed block, and what decides about its children.
+    pub(crate) fn new(committee: Committee, anchor: LinkedBlock, ancestry: Ancestry) -> Self {
         let committed = anchor.block.id();
         let is_genesis = anchor.block.header().height == Height::ZERO;
         let node = Node {
             link: Arc::new(anchor),
             qc: None,
-            commits: is_genesis.then_some(Height::ZERO),
-            skips,
+            ancestry,
             logged: true,
         };
         BlockTree {
@@ -91,7 +87,7 @@ impl BlockTree {
 
     /// Who is passed over on top of a block.
     pub(crate) fn skips(&self, id: &BlockId) -> Option<&SkipTable> {
-        self.nodes.get(id).map(|node| &node.skips)
+        self.nodes.get(id).map(|node| &node.ancestry.skips)
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
@@ -107,13 +103,7 @@ impl BlockTree {
 
     /// The newest height that a child of `parent` commits by its ancestry.
     pub(crate) fn commits_of_child(&self, parent: &BlockId) -> Option<Height> {
-        let node = self.nodes.get(parent)?;
-        let header = node.link.block.header();
-        if header.view.follows(header.parent_view) {
-            header.height.previous()
-        } else {
-            node.commits
-        }
+        Some(self.nodes.get(parent)?.ancestry.commits)
     }
 
     /// May `link` be put on its parent, which is in the tree? The rules that hold between a header
@@ -148,10 +138,9 @@ impl BlockTree {
     /// Does the header name an executed height that its ancestry allows? Asked before a vote.
     pub(crate) fn check_executed(&self, link: &LinkedBlock) -> Result<(), Refusal> {
         let header = link.block.header();
-        let parent = self.nodes[&header.parent].link.block.header();
-        let commits = self.commits_of_child(&header.parent);
-        let most = commits.unwrap_or(self.committed_height());
-        let behind = commits.map_or(0, |height| height.get().saturating_sub(MAX_EXECUTION_LAG));
+        let node = &self.nodes[&header.parent];
+        let (parent, most) = (node.link.block.header(), node.ancestry.commits);
+        let behind = most.get().saturating_sub(MAX_EXECUTION_LAG);
         let least = parent.executed.height.max(Height::new(behind));
         let got = header.executed.height;
         if got < least || got > most {
@@ -183,15 +172,13 @@ impl BlockTree {
         }
         self.make_room(high, &link.block.header().parent)?;
         let header = link.block.header();
-        let commits = self.commits_of_child(&header.parent);
-        let skips = self.nodes[&header.parent]
-            .skips
+        let ancestry = self.nodes[&header.parent]
+            .ancestry
             .after(&self.committee, header);
         let node = Node {
             link,
             qc: None,
-            commits,
-            skips,
+            ancestry,
             logged,
         };
         self.nodes.insert(id, node);
@@ -292,7 +279,7 @@ impl BlockTree {
             .into_iter()
             .enumerate()
             .map(|(position, link)| CommittedBlock {
-                skips: self.nodes[&link.block.id()].skips.clone(),
+                ancestry: self.nodes[&link.block.id()].ancestry.clone(),
                 link,
                 proof: CommitProof {
                     headers: headers[position..].to_vec(),
@@ -376,11 +363,10 @@ impl BlockTree {
             let Node {
                 link: _,
                 qc,
-                commits,
-                skips,
+                ancestry,
                 logged,
             } = node;
-            hasher = hasher.value(&(id, qc.is_some(), commits, skips, logged));
+            hasher = hasher.value(&(id, qc.is_some(), ancestry, logged));
         }
         hasher.value(&(nodes.len() as u64, committed, directly))
     }

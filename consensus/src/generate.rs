@@ -2,6 +2,7 @@
 
 use lockstep_types::generate;
 
+use crate::Ancestry;
 use crate::safety_file::Stored;
 use crate::skip_table::{Failure, SkipTable};
 use crate::{
@@ -55,6 +56,7 @@ generate! {
     };
     Failure: |r| Failure { member: r.make(), failed: r.make(), turns: r.make() };
     SkipTable: |r| SkipTable { failures: r.list() };
+    Ancestry: |r| Ancestry { skips: r.make(), commits: r.make() };
     Stored: |r| Stored { counter: r.make(), record: r.make() };
 }
 
@@ -79,7 +81,7 @@ mod tests {
             ("Certificates", golden::<Certificates>()),
             ("Evidence", golden::<Evidence>()),
             ("SafetyRecord", golden::<SafetyRecord>()),
-            ("SkipTable", golden::<SkipTable>()),
+            ("Ancestry", golden::<Ancestry>()),
             ("safety slot", slot),
         ];
         check_golden(&found, include_str!("golden.txt"));

@@ -102,7 +102,7 @@ impl<A: Application> Replica<A> {
             commits: self
                 .tree
                 .commits_of_child(&justify.block)
-                .unwrap_or(parent.block.header().executed.height),
+                .expect("the parent is in the tree"),
             commit_needed,
         };
         let Some(content) = self.application.propose(now, &turn) else {

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod ancestry;
 mod application;
 mod arrival;
 mod block_tree;
@@ -34,6 +35,7 @@ mod tally;
 mod testimony;
 mod voting;
 
+pub use ancestry::Ancestry;
 pub use application::{Application, Check, Content, Turn};
 pub use arrival::Arrival;
 pub use block_tree::{MAX_EXECUTION_LAG, MAX_TREE_BLOCKS, RETAINED_BLOCKS};

@@ -12,7 +12,7 @@ use lockstep_types::{
     Block, BlockId, CommitProof, Durable, Height, LinkedBlock, LogPosition, MemberIndex, Time,
 };
 
-use crate::{Evidence, Fatal, Message, Refusal, SafetyRecord, SkipTable};
+use crate::{Ancestry, Evidence, Fatal, Message, Refusal, SafetyRecord};
 
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub struct CommittedBlock {
     pub link: Arc<LinkedBlock>,
     /// Its proof.
     pub proof: CommitProof,
-    /// Who is passed over as leader on top of it: what a restart from this block must be given.
-    pub skips: SkipTable,
+    /// What decides about its children: what a restart from this block must be given.
+    pub ancestry: Ancestry,
 }
 
 impl CommittedBlock {

@@ -23,8 +23,8 @@ use crate::safety::Safety;
 use crate::tally::{MAX_VIEWS_AHEAD, Tally};
 use crate::voting::{MAX_MISFITS, MAX_PROPOSAL_VIEWS};
 use crate::{
-    Application, Arrival, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal, Refusal,
-    SafetyRecord, SkipTable, TimerConfig,
+    Ancestry, Application, Arrival, Fatal, Horizon, Input, LeaderRule, LogEnd, Message, Proposal,
+    Refusal, SafetyRecord, TimerConfig,
 };
 
 /// Own statements on their way to the disk. A host lets a replica run at most a thousand steps ahead
@@ -59,8 +59,8 @@ pub struct Recovered {
     pub blocks: Vec<LinkedBlock>,
     /// A committed block: the newest one the host has dealt with. Later ones are given out anew.
     pub anchor: LinkedBlock,
-    /// Who is passed over on top of the anchor, as it was given out with it.
-    pub skips: SkipTable,
+    /// What decides about the anchor's children, as it was given out with it.
+    pub ancestry: Ancestry,
     /// Where the log ends.
     pub log_end: LogPosition,
 }
@@ -73,7 +73,7 @@ impl Recovered {
             arrival: Arrival::Unasked,
             blocks: Vec::new(),
             anchor: root_link(root),
-            skips: SkipTable::default(),
+            ancestry: Ancestry::default(),
             log_end: LogPosition::START,
         }
     }
@@ -170,7 +170,11 @@ impl<A: Application> Replica<A> {
         let view = safety.record().view();
         // A log that lost its end is shorter than the record says; positions rise all the same.
         let position = recovered.log_end.max(safety.record().log_end.position);
-        let tree = BlockTree::new(context.committee.clone(), recovered.anchor, recovered.skips);
+        let tree = BlockTree::new(
+            context.committee.clone(),
+            recovered.anchor,
+            recovered.ancestry,
+        );
         let mut replica = Replica {
             context,
             me: config.me,

@@ -98,15 +98,6 @@ impl SkipTable {
             self.failures.remove(0);
         }
     }
-
-    /// Could this table have come out of a committee's chain? Asked of tables that others sent.
-    pub fn is_within(&self, committee: &Committee) -> bool {
-        self.failures.len() <= committee.max_faulty()
-            && self
-                .failures
-                .iter()
-                .all(|failure| committee.key(failure.member).is_some())
-    }
 }
 
 #[cfg(test)]
@@ -196,8 +187,6 @@ mod tests {
             [2, 2],
             "0 and 1 failed last"
         );
-        assert!(table.is_within(&seven));
-        assert!(!table.is_within(&four));
     }
 
     /// The member of the view after the parent's is the one that the parent's table names.

@@ -787,6 +787,44 @@ fn r24_executed_is_from_the_parents_to_what_the_ancestry_commits() {
     }
 }
 
+/// An abandoned block of view 3 makes height 1 final, which nothing on the chain that goes on shows.
+/// Who starts again on height 1 judges as those who saw it all: else a block that some may vote for
+/// has no child that the others may.
+#[test]
+fn r24_a_restart_knows_what_the_ancestry_commits() {
+    for (restarts, executed) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let mut world = World::lone(0);
+        let first = world.forge_block(2, &world.root, &[1]);
+        let qc2 = world.forge_qc(&first);
+        let tc1 = world.forge_tc(1, &world.root_qc());
+        world.tell(0, 2, proposal_after(&world, &first, &world.root_qc(), tc1));
+        let abandoned = world.forge_block(3, &first, &[2]);
+        world.tell(0, 3, proposal(&world, &abandoned, &qc2));
+        world.tell(0, 3, certificates(world.forge_qc(&abandoned), None));
+        if restarts {
+            world.run_ms(100); // until all is on disk
+            world.crash(0);
+            world.restart_from(0, 1);
+        }
+        assert_eq!(world.replica(0).committed().id(), first.id());
+        let second = world.forge_block(5, &first, &[3]);
+        let tc4 = world.forge_tc(4, &qc2);
+        world.tell(0, 1, proposal_after(&world, &second, &qc2, tc4));
+        let third = changed(&world.forge_block(7, &second, &[4]), |header| {
+            header.executed = Executed {
+                height: Height::new(executed),
+                digest: Default::default(),
+            };
+        });
+        let qc5 = world.forge_qc(&second);
+        let tc6 = world.forge_tc(6, &qc5);
+        world.tell(0, 3, proposal_after(&world, &third, &qc5, tc6));
+        let votes = world.votes(0);
+        let voted = votes.last().is_some_and(|vote| vote.view == View::new(7));
+        assert_eq!(voted, executed == 0, "restarts: {restarts}");
+    }
+}
+
 #[test]
 fn r24_execution_may_lag_by_eight_blocks() {
     let mut world = World::lone(0);

@@ -16,7 +16,7 @@ use crate::exit::Stop;
 use crate::home::{Home, committee_word};
 
 /// Format of everything under `data/`.
-const DATA_FORMAT: u32 = 1;
+const DATA_FORMAT: u32 = 2;
 
 /// What a data directory belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,12 +249,10 @@ mod tests {
             identity,
             _files,
         } = case();
-        fs::write(home.identity_file(), "{\"format\": 2, \"new\": true}").unwrap();
+        fs::write(home.identity_file(), "{\"format\": 99, \"new\": true}").unwrap();
         let text = identity.check(&home, false).unwrap_err().to_string();
-        assert!(
-            text.contains("format 2") && text.contains("format 1"),
-            "{text}"
-        );
+        let here = format!("format {DATA_FORMAT}");
+        assert!(text.contains("format 99") && text.contains(&here), "{text}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl BeaconMember {
             arrival,
             blocks: found.blocks,
             anchor: found.anchor,
-            skips: found.skips,
+            ancestry: found.ancestry,
             log_end: found.log_end,
         };
         let replica = Replica::new(config, signer, chain, recovered)?;
@@ -208,7 +208,7 @@ impl BeaconMember {
         if let Some(place) = self.replica.application().place(&block.block().id()) {
             ready
                 .writes
-                .push(write_anchor(&block.link, &block.skips, &**place));
+                .push(write_anchor(&block.link, &block.ancestry, &**place));
         }
         let Some(record) = BeaconChain::record_in(block.block()) else {
             return;

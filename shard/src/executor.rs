@@ -155,7 +155,7 @@ impl Executor {
         writes.extend(block.record.iter().map(|record| write_record(record)));
         writes.extend(block.bundles.iter().map(|bundle| write_bundle(bundle)));
         writes.extend(write_committed(&block.link, &block.proof));
-        writes.push(write_anchor(&block.link, &block.skips, &*block.place));
+        writes.push(write_anchor(&block.link, &block.ancestry, &*block.place));
         let bundles = if block.record.is_some() {
             self.entries_to_push()
         } else {

@@ -1,8 +1,8 @@
 //! Made-up values of the shard's and the beacon's types; see [`lockstep_types::generate`].
 
-use lockstep_consensus::SkipTable;
+use lockstep_consensus::Ancestry;
 use lockstep_types::generate::Random;
-use lockstep_types::{MemberIndex, View, generate};
+use lockstep_types::{Height, MemberIndex, View, generate};
 use parity_scale_codec::{DecodeAll, Encode};
 
 use crate::{
@@ -100,7 +100,7 @@ generate! {
         link: r.make(),
         proof: r.make(),
         place: r.make(),
-        skips: skips(r),
+        ancestry: ancestry(r),
         listed: r.list(),
         before: r.make(),
         steps: r.list(),
@@ -126,14 +126,16 @@ generate! {
     };
 }
 
-/// Members that failed, the view in which each did, and for how many turns it is passed over.
-fn skips(random: &mut Random) -> SkipTable {
+/// Members that failed, the view in which each did, and for how many turns it is passed over; and
+/// what is committed.
+fn ancestry(random: &mut Random) -> Ancestry {
     let failures = (0..random.below(3)).map(|_| {
         let (member, view): (MemberIndex, View) = (random.make(), random.make());
         (member, view, random.make::<u16>())
     });
-    let bytes = failures.collect::<Vec<_>>().encode();
-    SkipTable::decode_all(&mut &bytes[..]).expect("a table is a list of failures")
+    let failures: Vec<_> = failures.collect();
+    let bytes = (failures, random.make::<Height>()).encode();
+    Ancestry::decode_all(&mut &bytes[..]).expect("a list of failures, and a height")
 }
 
 /// A batch knows its digest, so it is made as one that comes from outside.
@@ -177,13 +179,10 @@ mod tests {
             ("Manifest", golden::<Manifest>()),
             ("Part", golden::<Part>()),
             ("Payload", golden::<Payload>()),
-            (
-                "shard anchor",
-                golden::<((LinkedBlock, SkipTable), Place)>(),
-            ),
+            ("shard anchor", golden::<((LinkedBlock, Ancestry), Place)>()),
             (
                 "beacon anchor",
-                golden::<((LinkedBlock, SkipTable), BeaconPlace)>(),
+                golden::<((LinkedBlock, Ancestry), BeaconPlace)>(),
             ),
             ("Base", golden::<Base>()),
             ("Task", golden::<(Task, Digest)>()),

@@ -21,7 +21,7 @@ use core::ops::RangeInclusive;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, SafetyRecord, SkipTable};
+use lockstep_consensus::{self as consensus, Ancestry, SafetyRecord};
 use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
 use lockstep_types::{
     BatchDigest, BlockId, CommitProof, Digest, EffectsDigest, Height, LinkedBlock, LogPosition,
@@ -105,8 +105,8 @@ pub(crate) fn write_committed(link: &LinkedBlock, proof: &CommitProof) -> [Write
 }
 
 /// The state part of the newest block whose effects are stored.
-pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, skips: &SkipTable, place: &P) -> Write {
-    Write::put(Column::Meta, ANCHOR, (link, skips, place).encode())
+pub(crate) fn write_anchor<P: Encode>(link: &LinkedBlock, ancestry: &Ancestry, place: &P) -> Write {
+    Write::put(Column::Meta, ANCHOR, (link, ancestry, place).encode())
 }
 
 /// What a member whose state came from others knows of the blocks up to that state's seal.
@@ -176,7 +176,7 @@ impl From<StoreError> for Fatal {
 /// What a member finds on its disk.
 pub(crate) struct Found<P> {
     pub(crate) anchor: LinkedBlock,
-    pub(crate) skips: SkipTable,
+    pub(crate) ancestry: Ancestry,
     pub(crate) place: P,
     pub(crate) blocks: Vec<LinkedBlock>,
     pub(crate) batches: Vec<Arc<Batch>>,
@@ -190,8 +190,8 @@ pub(crate) fn read<P: Decode>(
     record: Option<&SafetyRecord>,
     fresh: (LinkedBlock, P),
 ) -> Result<Found<P>, Fatal> {
-    let fresh = || (fresh.0, SkipTable::default(), fresh.1);
-    let (anchor, skips, place) = read_anchor::<P>(store)?.unwrap_or_else(fresh);
+    let fresh = || (fresh.0, Ancestry::default(), fresh.1);
+    let (anchor, ancestry, place) = read_anchor::<P>(store)?.unwrap_or_else(fresh);
     let above = anchor.block.header().height.next();
     let mut blocks = Vec::new();
     let mut damaged = None;
@@ -214,7 +214,7 @@ pub(crate) fn read<P: Decode>(
     }
     let mut found = Found {
         anchor,
-        skips,
+        ancestry,
         place,
         batches: Vec::new(),
         bundles: Vec::new(),
@@ -307,7 +307,7 @@ pub(crate) fn listed_since(
 /// The block whose effects are stored last, with the chain state after it.
 pub(crate) fn read_anchor<P: Decode>(
     store: &dyn Store,
-) -> Result<Option<(LinkedBlock, SkipTable, P)>, Fatal> {
+) -> Result<Option<(LinkedBlock, Ancestry, P)>, Fatal> {
     let bytes = store.get(Column::Meta, ANCHOR)?;
     bytes.map(|bytes| own(&bytes, "the anchor")).transpose()
 }

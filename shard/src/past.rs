@@ -108,7 +108,7 @@ impl Past {
         };
         let inside = self.listed.iter().filter(|(time, _)| *time >= opened);
         let listed: Vec<_> = inside.flat_map(|(_, digests)| digests).copied().collect();
-        let rest = rest_digest(place, &block.skips, &listed);
+        let rest = rest_digest(place, &block.ancestry, &listed);
         let sealed = Sealed {
             block: ExecuteBlock {
                 bundles: Vec::new(),
@@ -148,7 +148,7 @@ impl Past {
             link: (*sealed.block.link).clone(),
             proof: sealed.block.proof,
             place: (*sealed.block.place).clone(),
-            skips: sealed.block.skips,
+            ancestry: sealed.block.ancestry,
             listed: sealed.listed,
             before: sealed.before,
             steps: sealed.steps,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, Evidence, Held, SafetyRecord, SkipTable};
+use lockstep_consensus::{self as consensus, Ancestry, Evidence, Held, SafetyRecord};
 use lockstep_ledger::{Bundle, Receipt, Refusal as Skip, Transaction, Write};
 use lockstep_types::{
     CommitProof, Durable, EffectsDigest, Height, LinkedBlock, LogPosition, MemberIndex, Time,
@@ -48,8 +48,8 @@ pub struct ExecuteBlock {
     pub link: Arc<LinkedBlock>,
     /// Why it is final.
     pub proof: CommitProof,
-    /// Who is passed over as leader on top of it.
-    pub skips: SkipTable,
+    /// What consensus must know of its ancestry to go on from it.
+    pub ancestry: Ancestry,
     /// The chain state after it.
     pub place: Arc<Place>,
     /// The record it names.

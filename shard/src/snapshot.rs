@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_consensus::SkipTable;
+use lockstep_consensus::Ancestry;
 use lockstep_ledger::{
     EntryPart, EntryRange, LedgerFrame, LedgerSnapshot, MAX_CERTIFIED_ROOTS, ReceiptStep, TriePart,
     TriePath,
@@ -39,8 +39,8 @@ const MIN_STEPS: u64 = 9;
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
 /// Hash of what a member needs of the chain's past at a seal and the ledger does not know.
-pub fn rest_digest(place: &Place, skips: &SkipTable, listed: &[BatchDigest]) -> Digest {
-    hash("lockstep/rest", &(place, skips, listed))
+pub fn rest_digest(place: &Place, ancestry: &Ancestry, listed: &[BatchDigest]) -> Digest {
+    hash("lockstep/rest", &(place, ancestry, listed))
 }
 
 /// All of a state but accounts and entries.
@@ -54,8 +54,8 @@ pub struct Manifest {
     pub proof: CommitProof,
     /// The state of the chain after it.
     pub place: Place,
-    /// Who is passed over as leader on top of it.
-    pub skips: SkipTable,
+    /// What consensus must know of its ancestry to go on from it.
+    pub ancestry: Ancestry,
     /// Batches listed in the window it ends: none may be listed again.
     pub listed: Vec<BatchDigest>,
     /// The effects digest before `steps`.
@@ -138,7 +138,7 @@ impl Verifiable for Manifest {
         if self.proof.committed().id() != block.id() {
             return Err(Rejection::Inconsistent("a proof of the seal"));
         }
-        if rest_digest(&self.place, &self.skips, &self.listed) != checkpoint.rest {
+        if rest_digest(&self.place, &self.ancestry, &self.listed) != checkpoint.rest {
             return Err(Rejection::Inconsistent("the rest that was certified"));
         }
         self.check_digests(checkpoint)?;

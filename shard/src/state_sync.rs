@@ -551,7 +551,7 @@ pub fn finish_state_sync(
     let mut writes = Ledger::install(config, &checkpoint.seal, &target.ledger, store)?;
     writes.push(write_block(&target.link));
     writes.extend(write_committed(&target.link, &target.proof));
-    writes.push(write_anchor(&target.link, &target.skips, &target.place));
+    writes.push(write_anchor(&target.link, &target.ancestry, &target.place));
     writes.push(Write::delete(Column::Meta, TARGET));
     Ok(Some(writes))
 }

@@ -1,6 +1,6 @@
 //! A disk that holds what was synced.
 
-use lockstep_consensus::{Arrival, Recovered, SafetyRecord, SkipTable};
+use lockstep_consensus::{Ancestry, Arrival, Recovered, SafetyRecord};
 use lockstep_types::{LinkedBlock, LogPosition};
 
 #[derive(Clone, Default)]
@@ -13,7 +13,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn recovered(&self, anchor: LinkedBlock, skips: SkipTable) -> Recovered {
+    pub(crate) fn recovered(&self, anchor: LinkedBlock, ancestry: Ancestry) -> Recovered {
         let mut blocks = self.log.clone();
         blocks.sort_by_key(|link| link.block.header().height);
         blocks.retain(|link| link.block.header().height > anchor.block.header().height);
@@ -21,7 +21,7 @@ impl Disk {
             record: self.record.clone(),
             blocks,
             anchor,
-            skips,
+            ancestry,
             arrival: Arrival::Unasked,
             log_end: self.position,
         }

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use lockstep_consensus::{
-    Application as _, Arrival, Challenge, CommittedBlock, Config, Evidence, Fatal, Held, Input,
-    LeaderRule, Message, Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord, SkipTable,
+    Ancestry, Application as _, Arrival, Challenge, CommittedBlock, Config, Evidence, Fatal, Held,
+    Input, LeaderRule, Message, Outbound, Parts, Recovered, Refusal, Replica, SafetyRecord,
     TimerConfig, To, root_link,
 };
 use lockstep_types::{
@@ -241,11 +241,11 @@ impl World {
             .take_while(|(_, block)| logged(block))
             .count();
         self.commits[index].truncate(height.min(synced));
-        let (anchor, skips) = self.commits[index].last().map_or_else(
-            || (root_link(self.root.clone()), SkipTable::default()),
-            |(_, block)| ((*block.link).clone(), block.skips.clone()),
+        let (anchor, ancestry) = self.commits[index].last().map_or_else(
+            || (root_link(self.root.clone()), Ancestry::default()),
+            |(_, block)| ((*block.link).clone(), block.ancestry.clone()),
         );
-        let mut recovered = self.disks[index].recovered(anchor, skips);
+        let mut recovered = self.disks[index].recovered(anchor, ancestry);
         let challenge = Challenge([self.incarnations[index] as u8; 32]);
         if self.disks[index].lost {
             recovered.arrival = Arrival::RecordLost(challenge);

@@ -91,7 +91,7 @@ impl ShardMember {
         whole.then_some(ExecuteBlock {
             link: block.link,
             proof: block.proof,
-            skips: block.skips,
+            ancestry: block.ancestry,
             place,
             record,
             bundles,

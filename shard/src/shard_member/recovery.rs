@@ -94,7 +94,7 @@ impl ShardMember {
             arrival,
             blocks: found.blocks,
             anchor: found.anchor,
-            skips: found.skips,
+            ancestry: found.ancestry,
             log_end: found.log_end,
         };
         let handed = recovered.anchor.block.header().height;
