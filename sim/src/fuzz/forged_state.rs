@@ -66,7 +66,7 @@ impl Forge {
         let before = steps[..hidden]
             .iter()
             .fold(zero, |at, step| step.after(&at));
-        let (place, skips): (Place, _) = (random.make(), random.make());
+        let (place, ancestry): (Place, _) = (random.make(), random.make());
         let listed: Vec<BatchDigest> = random.list();
         let checkpoint = Checkpoint {
             shard,
@@ -74,7 +74,7 @@ impl Forge {
             block: link.block.id(),
             record: WindowNumber::ZERO,
             seal: ledger.seal.clone(),
-            rest: rest_digest(&place, &skips, &listed),
+            rest: rest_digest(&place, &ancestry, &listed),
         };
         let mut record = self.record(random);
         let certified = self.certify(random, checkpoint);
@@ -84,7 +84,7 @@ impl Forge {
             link,
             proof,
             place,
-            skips,
+            ancestry,
             listed,
             before,
             steps: steps[hidden..].to_vec(),
