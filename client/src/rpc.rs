@@ -224,8 +224,8 @@ pub struct Misdeed {
     pub kind: EvidenceKind,
     /// When this node saw it.
     pub seen_us: u64,
-    /// Both statements with their signatures, hexadecimal SCALE; empty when there is only one or
-    /// they are too large to keep.
+    /// Both statements with their signatures, hexadecimal SCALE; of a second copy the one that this
+    /// validator did not make, as a message. Empty when it is larger than is kept.
     pub statements: String,
 }
 

@@ -3,6 +3,8 @@
 
 use lockstep_types::{Blame, BlockId, Epoch, Height, MemberIndex, View};
 
+use crate::Message;
+
 /// Why a checked message, or a block in it, was not acted on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -223,6 +225,8 @@ pub enum Fatal {
     SecondCopy {
         /// The view of the statement.
         view: View,
+        /// The statement, as a message that holds it.
+        shown: Box<Message>,
     },
     /// The safety record is of another epoch.
     #[error("safety record is of epoch {got}, epoch {expected} runs")]

@@ -9,14 +9,16 @@
 use lockstep_types::{BlockId, QuorumCertificate, Timeout, TimeoutCertificate, View, Vote};
 
 use crate::ready::Ready;
-use crate::{Application, Fatal, Replica};
+use crate::{Application, Certificates, Fatal, Message, Replica};
 
 impl<A: Application> Replica<A> {
     pub(crate) fn check_own_vote(&mut self, vote: &Vote, out: &mut Ready) {
         if self.learns_of(vote.view) {
             return;
         }
-        note(self.may_have_voted(vote.view, vote.block), vote.view, out);
+        if !self.may_have_voted(vote.view, vote.block) {
+            stop(vote.view, Message::Vote(vote.clone()), out);
+        }
     }
 
     pub(crate) fn check_own_timeout(&mut self, timeout: &Timeout, out: &mut Ready) {
@@ -28,7 +30,9 @@ impl<A: Application> Replica<A> {
             Some(last) if last.view == timeout.view => last.high_qc.view == timeout.high_qc.view,
             _ => timeout.view < record.last_timed_out_view() || timeout.view <= record.floor,
         };
-        note(ours, timeout.view, out);
+        if !ours {
+            stop(timeout.view, Message::Timeout(timeout.clone().into()), out);
+        }
     }
 
     /// Members that have started since remember no single statement, but all keep certificates.
@@ -36,7 +40,13 @@ impl<A: Application> Replica<A> {
         if !self.knows_its_past() || !qc.signers.contains(self.me()) {
             return;
         }
-        note(self.may_have_voted(qc.view, qc.block), qc.view, out);
+        if !self.may_have_voted(qc.view, qc.block) {
+            let shown = Certificates {
+                high_qc: qc.clone(),
+                high_tc: None,
+            };
+            stop(qc.view, Message::Certificates(shown.into()), out);
+        }
     }
 
     pub(crate) fn check_own_name_in_tc(&self, tc: &TimeoutCertificate, out: &mut Ready) {
@@ -45,7 +55,13 @@ impl<A: Application> Replica<A> {
         }
         let record = self.safety.record();
         let ours = tc.view <= record.last_timed_out_view() || tc.view <= record.floor;
-        note(ours, tc.view, out);
+        if !ours {
+            let shown = Certificates {
+                high_qc: tc.high_qc.clone(),
+                high_tc: Some(tc.clone()),
+            };
+            stop(tc.view, Message::Certificates(shown.into()), out);
+        }
     }
 
     fn may_have_voted(&self, view: View, block: BlockId) -> bool {
@@ -76,8 +92,7 @@ impl<A: Application> Replica<A> {
     }
 }
 
-fn note(ours: bool, view: View, out: &mut Ready) {
-    if !ours {
-        out.stop = Some(Fatal::SecondCopy { view });
-    }
+fn stop(view: View, shown: Message, out: &mut Ready) {
+    let shown = Box::new(shown);
+    out.stop = Some(Fatal::SecondCopy { view, shown });
 }

@@ -51,7 +51,8 @@ impl<A: Application> Replica<A> {
                 return Ok(());
             }
             if proposer == self.me() {
-                out.stop = Some(Fatal::SecondCopy { view });
+                let shown = Box::new(Message::Proposal(Box::new(proposal.clone())));
+                out.stop = Some(Fatal::SecondCopy { view, shown });
             }
             let first = first.clone();
             if lockstep_types::planted!(VoteTwice) {

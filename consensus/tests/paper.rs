@@ -1053,13 +1053,22 @@ fn r30_a_statement_of_ours_that_we_did_not_make_stops_us() {
         "an echo of our own vote is harmless"
     );
     let rival = world.forge_block(1, &world.root, &[2]);
-    world.tell(0, 2, Message::Vote(world.forge_vote(0, &rival)));
-    assert!(matches!(world.stopped[&0], Fatal::SecondCopy { .. }));
+    let vote = Message::Vote(world.forge_vote(0, &rival));
+    world.tell(0, 2, vote.clone());
+    assert_eq!(world.stopped[&0], second_copy(1, vote));
 
     let mut world = World::lone(0);
     let timeout = world.forge_timeout(0, 1, &world.root_qc(), None);
-    world.tell(0, 2, Message::Timeout(Box::new(timeout)));
-    assert!(matches!(world.stopped[&0], Fatal::SecondCopy { .. }));
+    let timeout = Message::Timeout(Box::new(timeout));
+    world.tell(0, 2, timeout.clone());
+    assert_eq!(world.stopped[&0], second_copy(1, timeout));
+}
+
+fn second_copy(view: u64, shown: Message) -> Fatal {
+    Fatal::SecondCopy {
+        view: View::new(view),
+        shown: Box::new(shown),
+    }
 }
 
 #[test]

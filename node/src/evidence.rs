@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lockstep_client::rpc::{EvidenceKind, Misdeed};
-use lockstep_consensus::Evidence;
+use lockstep_consensus::{Evidence, Message};
 use lockstep_genesis::Genesis;
 use lockstep_shard::Peer;
 use lockstep_types::{MemberIndex, Time, View};
@@ -106,9 +106,14 @@ impl Casebook {
     }
 
     /// Notes that a statement for `view` carries our own signature and is not ours.
-    pub(crate) fn note_second_copy(&self, now: Time, view: View) -> Result<(), Stop> {
-        let kind = EvidenceKind::SecondCopy;
-        self.add(now, self.seat.member, view, kind, String::new())
+    pub(crate) fn note_second_copy(
+        &self,
+        now: Time,
+        view: View,
+        shown: &Message,
+    ) -> Result<(), Stop> {
+        let (kind, shown) = (EvidenceKind::SecondCopy, bounded(&shown.encode()));
+        self.add(now, self.seat.member, view, kind, shown)
     }
 
     fn add(
@@ -146,11 +151,14 @@ pub(crate) fn kind_and_bytes(evidence: &Evidence) -> (EvidenceKind, String) {
         Evidence::Votes(_) => EvidenceKind::Votes,
         Evidence::Timeouts(_) => EvidenceKind::Timeouts,
     };
-    let bytes = evidence.encode();
-    if bytes.len() > MAX_STATEMENT_BYTES {
-        return (kind, String::new());
+    (kind, bounded(&evidence.encode()))
+}
+
+fn bounded(bytes: &[u8]) -> String {
+    match bytes.len() <= MAX_STATEMENT_BYTES {
+        true => hex::encode(bytes),
+        false => String::new(),
     }
-    (kind, hex::encode(bytes))
 }
 
 #[cfg(test)]

@@ -283,7 +283,12 @@ fn write_key(path: &Path, purpose: &str, genesis: &str, secret: String) -> io::R
 
 fn read_key(path: &Path, purpose: &str, genesis: &str) -> Result<[u8; 32], Stop> {
     let config = |problem: String| Stop::Config(format!("{}: {problem}", path.display()));
-    let metadata = fs::metadata(path).map_err(|error| config(error.to_string()))?;
+    let missing = |error: io::Error| {
+        config(format!(
+            "{error}\n  help: a home holds the {purpose} key it was made with; put it back from its backup"
+        ))
+    };
+    let metadata = fs::metadata(path).map_err(missing)?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(config(format!(
@@ -291,30 +296,39 @@ fn read_key(path: &Path, purpose: &str, genesis: &str) -> Result<[u8; 32], Stop>
             path.display()
         )));
     }
-    let text = fs::read_to_string(path).map_err(|error| config(error.to_string()))?;
-    let key: KeyFile =
-        serde_json::from_str(&text).map_err(|error| config(format!("not a key file: {error}")))?;
+    let text = fs::read_to_string(path).map_err(missing)?;
+    let key: KeyFile = serde_json::from_str(&text).map_err(|error| {
+        config(format!(
+            "not a key file: {error}\n  help: put the {purpose} key back from its backup"
+        ))
+    })?;
     if key.format != KEY_FORMAT {
         return Err(config(format!(
-            "format {} where {KEY_FORMAT} is known",
+            "format {} where {KEY_FORMAT} is known\n  help: run the version that wrote this key",
             key.format
         )));
     }
     if key.purpose != purpose {
         return Err(config(format!(
-            "this is a {} key where a {purpose} key belongs",
+            "this is a {} key where a {purpose} key belongs\n  \
+             help: put the {purpose} key that was made with this home here",
             key.purpose
         )));
     }
     if key.genesis != genesis {
         return Err(config(format!(
-            "this key is for the chain {}, the genesis file here is {genesis}",
+            "this key is for the chain {}, the genesis file here is {genesis}\n  \
+             help: put the key of this chain here, or the genesis file of that one",
             key.genesis
         )));
     }
     let mut secret = [0; 32];
-    hex::decode_to_slice(&key.secret, &mut secret)
-        .map_err(|_| config("the secret is not 64 hexadecimal digits".to_owned()))?;
+    hex::decode_to_slice(&key.secret, &mut secret).map_err(|_| {
+        config(format!(
+            "the secret is not 64 hexadecimal digits\n  \
+             help: put the {purpose} key back from its backup"
+        ))
+    })?;
     Ok(secret)
 }
 
@@ -358,6 +372,41 @@ mod tests {
         fs::set_permissions(home.network_key_file(), open).unwrap();
         let stop = home.keys(&genesis).unwrap_err();
         assert!(stop.to_string().contains("chmod 600"), "{stop}");
+    }
+
+    /// With both sides where there are two.
+    #[test]
+    fn every_refused_key_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let (home, genesis) = home(directory.path());
+        let file = home.network_key_file();
+        let whole = fs::read_to_string(&file).unwrap();
+        let refused = |text: Option<String>| {
+            match text {
+                Some(text) => fs::write(&file, text).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            let said = home.keys(&genesis).unwrap_err().to_string();
+            assert!(said.contains("\n  help: "), "{said}");
+            said
+        };
+        let chain = genesis.hash().to_string();
+        let changed = |from: &str, to: &str| {
+            assert!(whole.contains(from), "{from} in {whole}");
+            Some(whole.replace(from, to))
+        };
+        let said = refused(changed("\"format\": 1", "\"format\": 7"));
+        assert!(said.contains("format 7 where 1"), "{said}");
+        let said = refused(changed("\"network\"", "\"validator\""));
+        assert!(
+            said.contains("a validator key where a network key"),
+            "{said}"
+        );
+        let said = refused(changed(&chain, "another"));
+        assert!(said.contains("another") && said.contains(&chain), "{said}");
+        refused(changed("\"secret\": \"", "\"secret\": \"x"));
+        refused(Some("{".to_owned()));
+        refused(None);
     }
 
     #[test]

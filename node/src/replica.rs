@@ -250,8 +250,8 @@ impl Replica {
             self.evidence.note(now, evidence)?;
         }
         match &ready.stop {
-            Some(Fatal::Consensus(consensus::Fatal::SecondCopy { view })) => {
-                self.evidence.note_second_copy(now, *view)
+            Some(Fatal::Consensus(consensus::Fatal::SecondCopy { view, shown })) => {
+                self.evidence.note_second_copy(now, *view, shown)
             }
             _ => Ok(()),
         }

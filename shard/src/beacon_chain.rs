@@ -17,6 +17,7 @@ use lockstep_types::{
 use parity_scale_codec::{Decode, Encode};
 
 use crate::checkpoint::{CertifiedCheckpoint, CheckpointTally, CheckpointVote};
+use crate::conservation::conserves;
 use crate::record::{BarrierRecord, CertifiedRecord, ShardEntry};
 use crate::window::{WindowRules, record_base};
 
@@ -404,35 +405,6 @@ impl BeaconChain {
     pub fn patience(&self) -> Duration {
         self.genesis.patience
     }
-}
-
-/// The global equation: over all shards nothing was received that was not sent. Per pair the
-/// source's recorded total bounds what the destination may have received.
-fn conserves(record: &BarrierRecord) -> Result<(), &'static str> {
-    let present: BTreeMap<ShardId, &CertifiedCheckpoint> = record
-        .shards
-        .iter()
-        .filter_map(ShardEntry::checkpoint)
-        .map(|certified| (certified.checkpoint.shard, certified))
-        .collect();
-    for supply in present.values().flat_map(|c| &c.checkpoint.seal.supply) {
-        supply
-            .check()
-            .map_err(|_| "carries a checkpoint that does not conserve value")?;
-    }
-    for (shard, certified) in &present {
-        for flow in &certified.checkpoint.seal.flows {
-            let Some(peer) = present.get(&flow.peer) else {
-                continue;
-            };
-            let back = peer.checkpoint.seal.flows.iter().find(|f| f.peer == *shard);
-            let sent = back.map_or(0, |f| f.sent_count);
-            if flow.received_count > sent {
-                return Err("carries a checkpoint that received more than was sent");
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Application for BeaconChain {

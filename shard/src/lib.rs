@@ -24,6 +24,7 @@ mod beacon_chain;
 mod beacon_member;
 mod bundle_pool;
 mod checkpoint;
+mod conservation;
 mod executor;
 mod far_behind;
 pub mod generate;
@@ -52,6 +53,7 @@ pub use bundle_pool::{BundlePool, MAX_PROVEN_PER_SOURCE, MAX_RECORDS_AHEAD, MAX_
 pub use checkpoint::{
     CertifiedCheckpoint, Checkpoint, CheckpointTally, CheckpointVote, MAX_WINDOWS_GATHERED,
 };
+pub use conservation::{Conservation, Sums, Unbalanced};
 pub use executor::{Execution, Executor, RunJobs, ledger_config, run_in_order};
 pub use log::{Archive, anchor_of, has_any_block, has_block};
 pub use member::{MAX_REPLAY, Member, Setup};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lockstep_consensus::{Application, Check, Turn};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Flow, Seal};
+use lockstep_ledger::{Flow, FlowAmount, Seal};
 use lockstep_shard::{
     BarrierRecord, Batch, BatchContext, BatchRef, BeaconChain, BeaconPlace, BundleRef,
     CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote, MAX_BODIES,
@@ -17,9 +17,9 @@ use lockstep_shard::{
     ShardEntry, epoch_context, root_block,
 };
 use lockstep_types::{
-    BatchDigest, Block, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed, Header,
-    Height, KeyedHashEngine, MemberIndex, MerkleRoot, QuorumCertificate, RecordHash, Rejection,
-    ShardId, Time, Verifier, View, Vote, WindowNumber, hash,
+    AssetId, BatchDigest, Block, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed,
+    Header, Height, KeyedHashEngine, MemberIndex, MerkleRoot, QuorumCertificate, RecordHash,
+    Rejection, ShardId, Time, Verifier, View, Vote, WindowNumber, hash,
 };
 
 const START: Time = Time::from_millis(10_000);
@@ -510,18 +510,34 @@ fn b13_a_lone_certificate_proves_no_record() {
 
 #[test]
 fn b14_nobody_receives_what_was_not_sent() {
-    let mut beacon = Beacon::new();
-    let flow = |peer, sent_count, received_count| Flow {
+    let flow = |peer, (sent_count, sent), (received_count, received)| Flow {
         peer: ShardId::new(peer),
         sent_count,
         received_count,
-        amounts: Vec::new(),
+        amounts: vec![FlowAmount {
+            asset: AssetId::NATIVE,
+            sent,
+            received,
+        }],
     };
-    beacon.hear(at(1_050), &checkpoint(0, 1, vec![flow(1, 4, 0)]));
-    beacon.hear(at(1_050), &checkpoint(1, 1, vec![flow(0, 0, 5)]));
-    let block = beacon.propose(at(1_100)).unwrap();
-    let answer = Check::Refuse("carries a checkpoint that received more than was sent");
-    assert_eq!(beacon.chain.check(at(1_100), &block), answer);
+    // More entries, and as many that were worth more.
+    for (count, amount, fits) in [(4, 40, true), (5, 40, false), (4, 41, false)] {
+        let mut beacon = Beacon::new();
+        let sender = checkpoint(0, 1, vec![flow(1, (4, 40), (0, 0))]);
+        let receiver = checkpoint(1, 1, vec![flow(0, (0, 0), (count, amount))]);
+        beacon.hear(at(1_050), &sender);
+        beacon.hear(at(1_050), &receiver);
+        let block = beacon.propose(at(1_100)).unwrap();
+        let answer = match fits {
+            true => Check::Accept,
+            false => Check::Refuse("carries a checkpoint that received more than was sent"),
+        };
+        assert_eq!(
+            beacon.chain.check(at(1_100), &block),
+            answer,
+            "{count}, {amount}"
+        );
+    }
 }
 
 /// A batch of a hostile author: correctly signed, and otherwise what the test wants.

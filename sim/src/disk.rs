@@ -227,7 +227,8 @@ impl Disk {
         slot.set(bytes);
     }
 
-    /// A power cut: of the unsynced writes a prefix survives.
+    /// A power cut: of the unsynced writes a prefix survives, and is durable from the next start on,
+    /// since a start makes durable what it finds.
     pub fn crash(&mut self, random: &mut Random) {
         let survive = random.below(self.unsynced.len() as u64 + 1);
         let survive = usize::try_from(survive).expect("an index");

@@ -70,6 +70,13 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
         Ended::Twin => &twin_home,
     };
     ensure!(ended_home.held_file().try_exists()?, "no reason is left");
+    let evidence = std::fs::read_to_string(ended_home.evidence_file())?;
+    let seen = evidence.lines().find(|line| line.contains("second_copy"));
+    let seen = seen.context("no evidence is left")?;
+    ensure!(
+        !seen.contains("\"statements\":\"\""),
+        "it shows nothing: {seen}"
+    );
     // A supervisor starts it again.
     replace(&home.data(), &ended_home.data())?;
     run.restart(index)?;

@@ -201,6 +201,32 @@ mod tests {
         std::fs::remove_dir_all(after).unwrap();
     }
 
+    /// What a killed process left to the system, and a start goes on from, survives a loss of power
+    /// after that start: it is in tables by then, which are synced before they count.
+    #[test]
+    fn a_start_makes_durable_what_it_finds() {
+        let (path, after) = (scratch("rocks-killed"), scratch("rocks-killed-after"));
+        let store = RocksStore::open(&path).unwrap();
+        let write = Write::put(Column::Meta, *b"last", vec![1; 4_096]);
+        store.write(&[write], Durability::Buffered).unwrap();
+        std::fs::create_dir(&after).unwrap();
+        for file in std::fs::read_dir(&path).unwrap() {
+            let file = file.unwrap().path();
+            std::fs::copy(&file, after.join(file.file_name().unwrap())).unwrap();
+        }
+        let opened = RocksStore::open(&after).unwrap();
+        for file in std::fs::read_dir(&after).unwrap() {
+            let file = file.unwrap().path();
+            if file.extension().is_some_and(|extension| extension == "log") {
+                assert_eq!(std::fs::metadata(&file).unwrap().len(), 0, "{file:?}");
+            }
+        }
+        assert_eq!(opened.get(Column::Meta, b"last"), Ok(Some(vec![1; 4_096])));
+        drop((store, opened));
+        std::fs::remove_dir_all(path).unwrap();
+        std::fs::remove_dir_all(after).unwrap();
+    }
+
     #[test]
     fn a_flipped_bit_is_an_error_and_never_a_value() {
         let path = scratch("rocks-flipped");

@@ -8,6 +8,7 @@ mod bounds;
 mod certificates;
 mod commit;
 mod committee;
+mod conserved;
 mod domains;
 mod durable;
 mod exactly_once;
@@ -36,6 +37,7 @@ pub use before_sent::DurableFirst;
 pub use bounds::Bounds;
 pub use commit::CommitRule;
 pub use committee::CommitteeChecker;
+use conserved::Conserved;
 pub use domains::Domains;
 pub use durable::Durability;
 pub use exactly_once::ExactlyOnce;
@@ -87,8 +89,10 @@ pub struct Checkers {
     pub bounds: Bounds,
     /// What makes a block final.
     pub commit: CommitRule,
-    /// Every transaction and credit executes at most once; value is conserved.
+    /// Every transaction and credit executes at most once.
     pub exactly_once: ExactlyOnce,
+    /// Value is conserved at every record.
+    conserved: Conserved,
     /// Faulty members, and what became of their lies.
     byzantine: BTreeMap<Peer, Lies>,
     /// May stop, and does nothing else that a correct member does not.
@@ -106,6 +110,7 @@ impl Checkers {
             agreement: Agreement::default(),
             statements: Statements::default(),
             votable: Votable::new(&genesis),
+            conserved: Conserved::new(&genesis),
             observer: Observer::default(),
             judged: 0,
             old_copies: OldCopies::default(),
@@ -309,6 +314,8 @@ impl Checkers {
         if let Message::Record(record) = message {
             let result = self.agreement.on_record(record);
             self.note(result);
+            let result = self.conserved.on_record(&record.record);
+            self.note(result);
         }
     }
 
@@ -393,6 +400,8 @@ impl Checkers {
         self.note(result);
         if let Some(record) = &block.record {
             let result = self.agreement.on_applied(peer, record);
+            self.note(result);
+            let result = self.conserved.on_record(&record.record);
             self.note(result);
             let result = self.commit.check(CommitteeId::Beacon, &record.proof, false);
             self.note(result);

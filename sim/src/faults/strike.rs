@@ -105,6 +105,7 @@ impl Faults {
             }
             Fault::LostTails => Harm::LoseTail,
             Fault::OldCopies => Harm::RestoreCopy,
+            Fault::Wipes if random.chance(500) => Harm::LoseRecord,
             Fault::Wipes => Harm::Wipe,
             _ => match random.below(6) {
                 0 => Harm::FlipBothSlots,
