@@ -14,8 +14,8 @@ use crate::SkipTable;
 pub struct Ancestry {
     /// Who is passed over as leader on top of the block.
     pub skips: SkipTable,
-    /// The newest height that a child commits by its ancestry: that of the last block whose own
-    /// child on this chain is of the very next view, and certified by the next on it.
+    /// The newest height that a child commits by its ancestry: that of the last block on this chain
+    /// whose own child on it is of the very next view. A child brings that one's certificate.
     pub commits: Height,
 }
 

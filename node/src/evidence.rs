@@ -21,7 +21,7 @@ use crate::exit::Stop;
 
 /// Cases kept of one member and kind.
 const MAX_PER_MEMBER: usize = 4;
-/// The largest pair of statements that is kept. A member that contradicts itself in larger ones is
+/// The largest pair of statements, or message of a second copy, that is kept. A member that contradicts itself in larger ones is
 /// named without them; those of an ordinary committee take some kilobytes.
 const MAX_STATEMENT_BYTES: usize = 256 << 10;
 

@@ -285,7 +285,7 @@ fn read_key(path: &Path, purpose: &str, genesis: &str) -> Result<[u8; 32], Stop>
     let config = |problem: String| Stop::Config(format!("{}: {problem}", path.display()));
     let missing = |error: io::Error| {
         config(format!(
-            "{error}\n  help: a home holds the {purpose} key it was made with; put it back from its backup"
+            "{error}\n  help: the {purpose} key that this home was made with belongs here, readable by us"
         ))
     };
     let metadata = fs::metadata(path).map_err(missing)?;

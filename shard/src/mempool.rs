@@ -16,8 +16,9 @@ pub const MAX_TRANSACTIONS: usize = 131_072;
 /// loaded validator fills its batches.
 pub const PACK_DELAY: Duration = Duration::from_millis(4);
 
-/// How long a transaction whose predecessor is missing is kept after it was last submitted. The
-/// predecessor may be in a batch that only its author holds, and reach the chain views later.
+/// How long a transaction whose predecessor is missing is kept, however often it is submitted: a place
+/// is held at the sender's wish no longer. The predecessor may be in a batch that only its author
+/// holds, and reach the chain views later.
 const GAP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The wait before such a transaction is packed again: doubled from the first to the last.
@@ -27,7 +28,6 @@ const LAST_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Flying {
     transaction: Verified<Transaction>,
-    /// When it was last submitted.
     since: Time,
     retry: Duration,
     /// Its place in `later`, of which it has one at most: anybody may list it in many batches, and
@@ -71,7 +71,7 @@ impl Mempool {
         }
     }
 
-    /// Takes a checked transaction in. A repeat is no error: its sender is there and waits for it.
+    /// Takes a checked transaction in. A repeat is no error and changes nothing.
     ///
     /// # Errors
     /// [`Busy`] when there is no room.
@@ -81,8 +81,7 @@ impl Mempool {
         transaction: Verified<Transaction>,
     ) -> Result<TransactionId, Busy> {
         let id = transaction.id(&self.genesis);
-        if let Some(flying) = self.flying.get_mut(&id) {
-            flying.since = now;
+        if self.flying.contains_key(&id) {
             return Ok(id);
         }
         if self.flying.len().max(self.waiting.len()) >= MAX_TRANSACTIONS {

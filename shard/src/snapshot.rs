@@ -4,7 +4,7 @@
 //! ```text
 //! record (commit proof) ─▶ checkpoint ─▶ block   : the seal itself, and why it is final
 //!                                     ├▶ seal    : the ledger's frame, accounts, entries
-//!                                     └▶ rest    : place, skip table, batches listed
+//!                                     └▶ rest    : place, ancestry, batches listed
 //! ```
 //!
 //! The record alone is what is believed; everything else is checked against it by hashing. It does
@@ -30,7 +30,8 @@ use crate::message::{Message, VerifyContext};
 use crate::{CertifiedRecord, Checkpoint, Place};
 
 /// Blocks up to the seal whose effects digests are shown. Headers name heights at most eight below
-/// what their ancestry commits, and a voter must be able to compare.
+/// what their ancestry commits, and a voter must be able to compare. Where an outage keeps an ancestry
+/// from committing anything for longer, it cannot vote until one does.
 pub const MAX_STEPS: u64 = 16;
 const MIN_STEPS: u64 = 9;
 

@@ -21,8 +21,8 @@ const MOST_PENDING: usize = 4;
 const BETWEEN_ACTS: Duration = Duration::from_millis(20);
 
 /// How long a client waits before it sends something again. A member that still has it takes no
-/// notice.
-const SEND_AGAIN: Duration = Duration::from_secs(30);
+/// notice. Well below the time that a healed network is given to execute what was sent.
+const SEND_AGAIN: Duration = Duration::from_secs(15);
 
 /// Far beyond any run, so that nothing expires.
 const EXPIRY: WindowNumber = WindowNumber::new(1_000_000);

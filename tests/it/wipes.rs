@@ -46,8 +46,8 @@ pub(crate) fn one(run: &mut Run, committee: CommitteeId, loss: Loss) -> anyhow::
     run.calm()?;
     run.all_commit_after(now_us())?;
     let name = run.network.cluster.places()[index].name.clone();
-    let view = run.network.view(committee);
     run.kill(index);
+    let view = run.network.view(committee); // no vote of before is for a later one
     match loss {
         Loss::Everything => run.network.cluster.wipe(index)?,
         Loss::Record => damage::without_record(run, index, Damage::SafetyDeleted)?,

@@ -1,4 +1,4 @@
-//! At every barrier all shards together hold what genesis gave, but for what is on its way (I7).
+//! At every barrier all shards together hold what genesis gave, but for what is on its way.
 
 use lockstep_genesis::Genesis;
 use lockstep_shard::{BarrierRecord, Conservation};

@@ -80,6 +80,7 @@ impl<'a> World<'a> {
             ),
             checkers: {
                 checkers.excuse(peer(committee, HOSTILE));
+                checkers.expect_no_sums();
                 checkers
             },
             context,
