@@ -7,10 +7,12 @@ use lockstep_client::{
 };
 use lockstep_genesis::{DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_ledger::{
-    BlockInput, Bundle, CertifiedOutbox, Durability, History, Ledger, LedgerConfig, MemoryStore,
-    Receipt, ReceiptResult, Seal, Store as _, Transaction, TrieJob,
+    BlockInput, Bundle, CertifiedOutbox, Durability, History, Ledger, MemoryStore, Receipt,
+    ReceiptResult, Seal, Store as _, Transaction, TrieJob,
 };
-use lockstep_shard::{BarrierRecord, CertifiedCheckpoint, CertifiedRecord, Checkpoint, ShardEntry};
+use lockstep_shard::{
+    BarrierRecord, CertifiedCheckpoint, CertifiedRecord, Checkpoint, ShardEntry, ledger_config,
+};
 use lockstep_types::{
     AssetId, Block, BlockId, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed,
     Header, Height, MemberIndex, QuorumCertificate, ShardId, Signers, Time, View, Vote,
@@ -29,14 +31,7 @@ struct Chain {
 impl Chain {
     fn new(genesis: &Genesis, shard: u16) -> Self {
         let shard = ShardId::new(shard);
-        let config = LedgerConfig {
-            genesis: genesis.hash(),
-            shard,
-            shards: genesis.shard_count(),
-            minimum_balance: genesis.limits.minimum_balance,
-            account_window_limit: genesis.limits.account_window_limit,
-            pair_cap: genesis.limits.pair_cap,
-        };
+        let config = ledger_config(genesis, shard);
         let ledger = Ledger::genesis(config, &genesis.allocations());
         Chain {
             shard,

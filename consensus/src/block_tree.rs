@@ -13,7 +13,7 @@ use lockstep_types::{
     BlockId, CommitProof, Committee, Gauge, Hasher, Height, LinkedBlock, QuorumCertificate,
 };
 
-use crate::{Ancestry, CommittedBlock, Refusal, SkipTable};
+use crate::{Ancestry, CommittedBlock, Refusal};
 
 /// Most undecided blocks held. Between two commits the chain grows by one block per certified view;
 /// hundreds mean that the network has not let two views in a row succeed for very long.
@@ -85,9 +85,9 @@ impl BlockTree {
         self.nodes.get(id).map(|node| &node.link)
     }
 
-    /// Who is passed over on top of a block.
-    pub(crate) fn skips(&self, id: &BlockId) -> Option<&SkipTable> {
-        self.nodes.get(id).map(|node| &node.ancestry.skips)
+    /// What decides about the children of a block that is here.
+    pub(crate) fn ancestry(&self, id: &BlockId) -> Option<&Ancestry> {
+        self.nodes.get(id).map(|node| &node.ancestry)
     }
 
     pub(crate) fn contains(&self, id: &BlockId) -> bool {
@@ -99,11 +99,6 @@ impl BlockTree {
         let links = self.nodes.values().map(|node| &node.link);
         let highest = links.max_by_key(|link| link.block.header().height);
         highest.expect("the newest committed block is there")
-    }
-
-    /// The newest height that a child of `parent` commits by its ancestry.
-    pub(crate) fn commits_of_child(&self, parent: &BlockId) -> Option<Height> {
-        Some(self.nodes.get(parent)?.ancestry.commits)
     }
 
     /// May `link` be put on its parent, which is in the tree? The rules that hold between a header

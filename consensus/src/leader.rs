@@ -50,8 +50,8 @@ impl<A: Application> Replica<A> {
         if !view.follows(justify.view) {
             return Some(committee.by_turn(view.get()));
         }
-        let table = self.tree.skips(&justify.block)?;
-        Some(table.leader(committee, view))
+        let ancestry = self.tree.ancestry(&justify.block)?;
+        Some(ancestry.skips.leader(committee, view))
     }
 
     /// The leader of the current view, as far as is known here.
@@ -65,12 +65,12 @@ impl<A: Application> Replica<A> {
     /// the chain chose: after a failed view time is what is needed, whoever leads.
     pub(crate) fn leader_is_on_trial(&self) -> bool {
         let (view, justify) = (self.view(), self.high_qc());
-        let Some(table) = self.tree.skips(&justify.block) else {
+        let Some(ancestry) = self.tree.ancestry(&justify.block) else {
             return false;
         };
         let is_chosen = view.follows(justify.view) && self.leaders.listed(view).is_none();
         let leader = self.leader_on(view, justify);
-        is_chosen && leader.is_some_and(|leader| table.has_failed(leader))
+        is_chosen && leader.is_some_and(|leader| ancestry.skips.has_failed(leader))
     }
 
     /// Does this replica lead the current view?
@@ -89,7 +89,10 @@ impl<A: Application> Replica<A> {
             return false; // given up on, or perhaps proposed in before a restart
         }
         let justify = self.high_qc().clone();
-        let Some(parent) = self.tree.get(&justify.block).cloned() else {
+        let (Some(parent), Some(ancestry)) = (
+            self.tree.get(&justify.block).cloned(),
+            self.tree.ancestry(&justify.block),
+        ) else {
             return false;
         };
         let commit_needed = self.commit_needed();
@@ -99,10 +102,7 @@ impl<A: Application> Replica<A> {
         let turn = Turn {
             view,
             parent: &parent.block,
-            commits: self
-                .tree
-                .commits_of_child(&justify.block)
-                .expect("the parent is in the tree"),
+            commits: ancestry.commits,
             commit_needed,
         };
         let Some(content) = self.application.propose(now, &turn) else {

@@ -1074,10 +1074,7 @@ fn second_copy(view: u64, shown: Message) -> Fatal {
 #[test]
 fn r30_a_certificate_with_our_name_that_we_did_not_give_stops_us() {
     for quorum in [true, false] {
-        let mut world = World::new(4);
-        world.asks = true;
-        world.submit(1);
-        world.run_ms(300);
+        let mut world = World::asking(300);
         world.crash(0);
         world.restart(0);
         world.run_ms(300);
@@ -1103,10 +1100,7 @@ fn r30_a_certificate_with_our_name_that_we_did_not_give_stops_us() {
 
 #[test]
 fn r34_a_start_signs_nothing_before_enough_others_have_answered() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(1_000);
+    let mut world = World::asking(1_000);
     world.crash(0);
     world.drop_when(|sent| sent.message.kind() == "testimony" && sent.from != 3);
     world.restart(0);
@@ -1128,10 +1122,7 @@ fn r34_a_start_signs_nothing_before_enough_others_have_answered() {
 
 #[test]
 fn r34_a_restart_of_everybody_is_answered_at_once() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(45);
+    let mut world = World::asking(45);
     (0..4).for_each(|index| world.crash(index));
     (0..4).for_each(|index| world.restart(index));
     world.submit(1);
@@ -1142,10 +1133,7 @@ fn r34_a_restart_of_everybody_is_answered_at_once() {
 
 #[test]
 fn r34_an_old_copy_of_the_disk_is_recognised_before_anything_is_signed() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(300);
+    let mut world = World::asking(300);
     let old = world.disks[0].clone();
     for number in 2..6 {
         world.submit(number);
@@ -1168,10 +1156,7 @@ fn r34_an_old_copy_of_the_disk_is_recognised_before_anything_is_signed() {
 #[test]
 fn r34_an_old_copy_is_recognised_by_certificates_with_our_name() {
     for outage in [false, true] {
-        let mut world = World::new(4);
-        world.asks = true;
-        world.submit(1);
-        world.run_ms(300);
+        let mut world = World::asking(300);
         let old = world.disks[0].clone();
         world.submit(2);
         if outage {
@@ -1200,10 +1185,7 @@ fn r34_an_old_copy_is_recognised_by_certificates_with_our_name() {
 
 #[test]
 fn r34_answers_are_for_one_start_and_one_asker() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(300);
+    let mut world = World::asking(300);
     world.crash(0);
     world.restart(0);
     world.run_ms(300);
@@ -1258,10 +1240,7 @@ fn r35_without_its_record_a_member_is_silent_until_the_others_are_past_it() {
 
 #[test]
 fn r35_a_statement_of_our_past_shown_while_we_ask_raises_the_floor_and_stops_nobody() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(300);
+    let mut world = World::asking(300);
     world.crash(3);
     world.wipe(3);
     world.drop_when(|sent| sent.message.kind() == "testimony");
@@ -1279,10 +1258,7 @@ fn r35_a_statement_of_our_past_shown_while_we_ask_raises_the_floor_and_stops_nob
 
 #[test]
 fn r35_the_floor_survives_a_restart() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(300);
+    let mut world = World::asking(300);
     world.crash(3);
     world.wipe(3);
     world.restart(3);
@@ -1302,10 +1278,7 @@ fn r35_the_floor_survives_a_restart() {
 
 #[test]
 fn r35_who_lost_its_own_record_answers_nobody_and_needs_a_quorum_of_others() {
-    let mut world = World::new(4);
-    world.asks = true;
-    world.submit(1);
-    world.run_ms(300);
+    let mut world = World::asking(300);
     for index in [2, 3] {
         world.crash(index);
         world.wipe(index);

@@ -11,7 +11,7 @@ use lockstep_types::{CommitteeId, Gauge, LogPosition, MemberIndex, Time, Verifie
 use crate::beacon_chain::{BeaconChain, BeaconPlace};
 use crate::log::{self, write_anchor, write_block, write_committed, write_record};
 use crate::member::Setup;
-use crate::message::{Destination, Message, Outbound, Peer, Phase, Request, root_block};
+use crate::message::{Destination, Message, Outbound, Peer, Phase, Request};
 use crate::ready::{Fatal, Input, Ready, Status, outbound};
 use crate::shard_member::fan_out;
 use crate::{CertifiedRecord, CheckpointVote};
@@ -30,48 +30,22 @@ impl BeaconMember {
         store: &dyn Store,
         record: Option<consensus::SafetyRecord>,
     ) -> Result<Self, Fatal> {
-        let Setup {
-            genesis,
-            me,
-            signer,
-            timers,
-            arrival,
-            ..
-        } = setup;
-        let root = root_block(&genesis, CommitteeId::Beacon);
-        let fresh = (
-            consensus::root_link(root.clone()),
-            BeaconPlace::first(&genesis),
-        );
-        let found = log::read::<BeaconPlace>(store, record.as_ref(), fresh)?;
+        let first = BeaconPlace::first(&setup.genesis);
+        let found = log::read::<BeaconPlace>(store, &setup, record, first)?;
+        let config = setup.config();
         let chain = BeaconChain::new(
-            genesis.clone(),
-            &found.anchor.block,
+            setup.genesis.clone(),
+            &found.recovered.anchor.block,
             found.place,
             &log::read_newest_records(store)?,
         );
-        let config = consensus::Config {
-            domain: genesis.domain(CommitteeId::Beacon),
-            committee: genesis.committee(CommitteeId::Beacon).clone(),
-            me,
-            root,
-            timers,
-            leaders: consensus::LeaderRule::Rotation,
-        };
-        let recovered = consensus::Recovered {
-            record,
-            arrival,
-            blocks: found.blocks,
-            anchor: found.anchor,
-            ancestry: found.ancestry,
-            log_end: found.log_end,
-        };
-        let replica = Replica::new(config, signer, chain, recovered)?;
+        let position = found.recovered.log_end;
+        let replica = Replica::new(config, setup.signer, chain, found.recovered)?;
         Ok(BeaconMember {
-            genesis,
-            me,
+            genesis: setup.genesis,
+            me: setup.me,
             replica,
-            position: found.log_end,
+            position,
         })
     }
 

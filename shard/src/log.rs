@@ -21,7 +21,7 @@ use core::ops::RangeInclusive;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, Ancestry, SafetyRecord};
+use lockstep_consensus::{self as consensus, Ancestry, Recovered, SafetyRecord, root_link};
 use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
 use lockstep_types::{
     BatchDigest, BlockId, CommitProof, Digest, EffectsDigest, Height, LinkedBlock, LogPosition,
@@ -29,6 +29,7 @@ use lockstep_types::{
 };
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
+use crate::member::Setup;
 use crate::message::{Message, Request};
 use crate::payload::Payload;
 use crate::snapshot::Manifest;
@@ -175,22 +176,21 @@ impl From<StoreError> for Fatal {
 
 /// What a member finds on its disk.
 pub(crate) struct Found<P> {
-    pub(crate) anchor: LinkedBlock,
-    pub(crate) ancestry: Ancestry,
+    pub(crate) recovered: Recovered,
     pub(crate) place: P,
-    pub(crate) blocks: Vec<LinkedBlock>,
     pub(crate) batches: Vec<Arc<Batch>>,
     pub(crate) bundles: Vec<Arc<Bundle>>,
-    pub(crate) log_end: LogPosition,
 }
 
-/// Reads the log above the newest block whose effects are stored.
+/// Reads the log above the newest block whose effects are stored. A store without one stands at the
+/// root, at the place `first`.
 pub(crate) fn read<P: Decode>(
     store: &dyn Store,
-    record: Option<&SafetyRecord>,
-    fresh: (LinkedBlock, P),
+    setup: &Setup,
+    record: Option<SafetyRecord>,
+    first: P,
 ) -> Result<Found<P>, Fatal> {
-    let fresh = || (fresh.0, Ancestry::default(), fresh.1);
+    let fresh = || (root_link(setup.root()), Ancestry::default(), first);
     let (anchor, ancestry, place) = read_anchor::<P>(store)?.unwrap_or_else(fresh);
     let above = anchor.block.header().height.next();
     let mut blocks = Vec::new();
@@ -212,17 +212,30 @@ pub(crate) fn read<P: Decode>(
     if let Some(fatal) = damaged {
         return Err(fatal);
     }
-    let mut found = Found {
-        anchor,
-        ancestry,
+    let payloads: Vec<Payload> = blocks
+        .iter()
+        .filter_map(|link| Payload::from_bytes(link.block.payload()).ok())
+        .collect();
+    let batches = payloads.iter().flat_map(|payload| &payload.batches);
+    let bundles = payloads.iter().flat_map(|payload| &payload.bundles);
+    let log_end = record.as_ref().map(|record| record.log_end.position);
+    Ok(Found {
+        batches: batches
+            .filter_map(|batch| batch_in(store, &batch.digest).transpose())
+            .collect::<Result<_, _>>()?,
+        bundles: bundles
+            .filter_map(|bundle| bundle_in(store, &bundle.digest).transpose())
+            .collect::<Result<_, _>>()?,
+        recovered: Recovered {
+            record,
+            arrival: setup.arrival,
+            blocks,
+            anchor,
+            ancestry,
+            log_end: log_end.unwrap_or(LogPosition::START),
+        },
         place,
-        batches: Vec::new(),
-        bundles: Vec::new(),
-        log_end: record.map_or(LogPosition::START, |record| record.log_end.position),
-        blocks,
-    };
-    read_bodies(store, &mut found)?;
-    Ok(found)
+    })
 }
 
 /// The newest records, and all between.
@@ -248,25 +261,6 @@ pub(crate) fn read_records(
         }
     }
     Ok(records)
-}
-
-fn read_bodies<P>(store: &dyn Store, found: &mut Found<P>) -> Result<(), Fatal> {
-    for link in &found.blocks {
-        let Ok(payload) = Payload::from_bytes(link.block.payload()) else {
-            continue;
-        };
-        for batch in &payload.batches {
-            if let Some(batch) = batch_in(store, &batch.digest)? {
-                found.batches.push(batch);
-            }
-        }
-        for bundle in &payload.bundles {
-            if let Some(bundle) = bundle_in(store, &bundle.digest)? {
-                found.bundles.push(bundle);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Digests listed by the anchor and its ancestors back to `since`, block by block with the block's

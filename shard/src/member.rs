@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use lockstep_consensus::{Arrival, Horizon, SafetyRecord, TimerConfig};
+use lockstep_consensus::{self as consensus, Arrival, Horizon, SafetyRecord, TimerConfig};
 use lockstep_genesis::Genesis;
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, Gauge, Height, MemberIndex, ShardId, Signer, Time};
+use lockstep_types::{Block, CommitteeId, Gauge, Height, MemberIndex, ShardId, Signer, Time};
 
 use crate::beacon_member::BeaconMember;
+use crate::message::root_block;
 use crate::ready::{Fatal, Input, Ready, Status};
 use crate::shard_member::ShardMember;
 use crate::state_sync::{StateSync, is_syncing};
@@ -40,6 +41,25 @@ pub struct Setup {
     /// A shard's member that is further behind than so many blocks fetches a state. See
     /// [`MAX_REPLAY`].
     pub max_replay: u64,
+}
+
+impl Setup {
+    /// The block that the committee's chain begins with.
+    pub(crate) fn root(&self) -> Block {
+        root_block(&self.genesis, self.committee)
+    }
+
+    /// What its replica is.
+    pub(crate) fn config(&self) -> consensus::Config {
+        consensus::Config {
+            domain: self.genesis.domain(self.committee),
+            committee: self.genesis.committee(self.committee).clone(),
+            me: self.me,
+            root: self.root(),
+            timers: self.timers,
+            leaders: consensus::LeaderRule::Rotation,
+        }
+    }
 }
 
 /// A replica of a shard or of the beacon.

@@ -87,6 +87,15 @@ impl World {
         Self::with_timers(size, TimerConfig::DEFAULT)
     }
 
+    /// Members that ask the others at every start, have ordered one number and run for `ms`.
+    pub(crate) fn asking(ms: u64) -> Self {
+        let mut world = World::new(4);
+        world.asks = true;
+        world.submit(1);
+        world.run_ms(ms);
+        world
+    }
+
     /// One member runs; the test speaks for the others.
     pub(crate) fn lone(index: usize) -> Self {
         let mut world = World::new(4);

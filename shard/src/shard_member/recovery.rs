@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use lockstep_consensus::{self as consensus, Replica};
 use lockstep_ledger::Store;
-use lockstep_types::{CommitteeId, EffectsDigest, Height, ShardId, Time, WindowNumber};
+use lockstep_types::{EffectsDigest, Height, ShardId, Time, WindowNumber};
 
 use super::ShardMember;
 use crate::CheckpointVote;
@@ -13,7 +13,6 @@ use crate::far_behind::Lag;
 use crate::log;
 use crate::member::Setup;
 use crate::mempool::Mempool;
-use crate::message::root_block;
 use crate::questions::Questions;
 use crate::ready::Fatal;
 use crate::shard_chain::{Place, ShardChain};
@@ -28,24 +27,18 @@ impl ShardMember {
         store: &dyn Store,
         record: Option<consensus::SafetyRecord>,
     ) -> Result<Self, Fatal> {
+        let first = ShardChain::first_place(&setup.genesis);
+        let found = log::read::<Place>(store, &setup, record, first)?;
+        let config = setup.config();
         let Setup {
             genesis,
             me,
             signer,
-            timers,
-            arrival,
             max_replay,
             ..
         } = setup;
-        let committee = CommitteeId::Shard(shard);
-        let root = root_block(&genesis, committee);
-        let fresh = (
-            consensus::root_link(root.clone()),
-            ShardChain::first_place(&genesis),
-        );
-        let found = log::read::<Place>(store, record.as_ref(), fresh)?;
         let digests = ledger_digests(store)?;
-        let anchor = &found.anchor;
+        let anchor = &found.recovered.anchor;
         let mut chain = ShardChain::new(
             &genesis,
             shard,
@@ -81,24 +74,9 @@ impl ShardMember {
                 (window, (vote, Time::ZERO))
             })
             .collect();
-        let config = consensus::Config {
-            domain: genesis.domain(committee),
-            committee: genesis.committee(committee).clone(),
-            me,
-            root,
-            timers,
-            leaders: consensus::LeaderRule::Rotation,
-        };
-        let recovered = consensus::Recovered {
-            record,
-            arrival,
-            blocks: found.blocks,
-            anchor: found.anchor,
-            ancestry: found.ancestry,
-            log_end: found.log_end,
-        };
-        let handed = recovered.anchor.block.header().height;
-        let replica = Replica::new(config, signer.clone(), chain, recovered)?;
+        let handed = anchor.block.header().height;
+        let position = found.recovered.log_end;
+        let replica = Replica::new(config, signer.clone(), chain, found.recovered)?;
         Ok(ShardMember {
             batch_context: BatchContext::new(&genesis, shard),
             mempool: Mempool::new(genesis.hash()),
@@ -108,7 +86,7 @@ impl ShardMember {
             signer,
             replica,
             sequence: 0,
-            position: found.log_end,
+            position,
             unsynced: BTreeMap::new(),
             waiting: VecDeque::new(),
             claims: BTreeMap::new(),
