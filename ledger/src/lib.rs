@@ -50,7 +50,9 @@ pub use execution::{BlockInput, BundleRefusal, Outcome};
 pub use history::{BlockReceipts, History, MAX_PROOF_STEPS, ReceiptProof, ReceiptStep};
 pub use inbox::{CertifiedOutbox, InboxLeaf, MAX_CERTIFIED_ROOTS};
 pub use ledger::{Ledger, LedgerConfig, MAX_SUPPLY, check_allocations};
-pub use merkle::{ProofError, TrieDone, TrieJob, TriePart, TriePath};
+pub use merkle::{
+    MAX_PART_ACCOUNTS, MAX_PART_BYTES, Piece, ProofError, TrieDone, TrieJob, TriePart, TriePath,
+};
 pub use outbox::{OutboxEntry, OutboxLeaf};
 pub use receipt::{Failure, RECEIPTS, Receipt, ReceiptResult, Subject};
 pub use seal::{AccountProof, MAX_UNRECORDED_SEALS, PendingSeal, Seal, SealChoice};

@@ -72,6 +72,13 @@ pub struct EntryPart {
     pub proof: RangeProof,
 }
 
+impl EntryPart {
+    /// Can a part hold so much? Asked of every part that comes, wanted or not.
+    pub fn is_possible(&self) -> bool {
+        self.entries.len() <= MAX_PART_ENTRIES
+    }
+}
+
 impl LedgerFrame {
     /// Is this the frame of the ledger that was sealed so?
     ///

@@ -69,8 +69,8 @@ pub use record::{BarrierRecord, CertifiedRecord, ShardEntry};
 pub use shard_chain::{MAX_UNEXECUTED, Place, ShardChain, Wanted};
 pub use shard_member::ShardMember;
 pub use snapshot::{
-    MAX_MANIFEST_BYTES, MAX_OLD_SNAPSHOTS, MAX_STEPS, Manifest, Part, PartBody, PartName, Shelf,
-    Snapshot, answer_part, rest_digest,
+    MAX_MANIFEST_BYTES, MAX_OLD_SNAPSHOTS, MAX_PART_MESSAGE_BYTES, MAX_STEPS, Manifest, Part,
+    PartBody, PartName, Shelf, Snapshot, answer_part, rest_digest,
 };
 pub use state_sync::{StateSync, finish_state_sync, is_syncing};
 pub use window::{AppliedRecord, Window, WindowRules, record_base};

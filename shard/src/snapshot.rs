@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use lockstep_consensus::Ancestry;
 use lockstep_ledger::{
-    EntryPart, EntryRange, LedgerFrame, LedgerSnapshot, MAX_CERTIFIED_ROOTS, ReceiptStep, TriePart,
-    TriePath,
+    EntryPart, EntryRange, LedgerFrame, LedgerSnapshot, MAX_CERTIFIED_ROOTS, MAX_PART_BYTES,
+    ReceiptStep, TriePart, TriePath,
 };
 use lockstep_types::{
     BatchDigest, Claims, CommitProof, Digest, EffectsDigest, Height, LinkedBlock, Rejection, Time,
@@ -38,6 +38,9 @@ const MIN_STEPS: u64 = 9;
 /// Largest manifest. It grows with shards and with the batches of a window; one beyond this is not
 /// offered, and the next window's is.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
+
+/// Most bytes of a part. It has half as many, unless one account alone has more.
+pub const MAX_PART_MESSAGE_BYTES: usize = 2 * MAX_PART_BYTES;
 
 /// Hash of what a member needs of the chain's past at a seal and the ledger does not know.
 pub fn rest_digest(place: &Place, ancestry: &Ancestry, listed: &[BatchDigest]) -> Digest {
@@ -120,6 +123,19 @@ impl Manifest {
     }
 }
 
+/// Only its size; what it is worth shows who knows which hash it must have.
+impl Verifiable for Part {
+    type Context = VerifyContext;
+
+    fn claims(&self, _: &VerifyContext, _: &mut Claims<'_>) -> Result<(), Rejection> {
+        if self.body.as_ref().is_none_or(PartBody::is_possible) {
+            Ok(())
+        } else {
+            Err(Rejection::Inconsistent("a part no larger than any can be"))
+        }
+    }
+}
+
 impl Verifiable for Manifest {
     type Context = VerifyContext;
 
@@ -171,6 +187,15 @@ pub enum PartBody {
     /// Entries.
     #[codec(index = 1)]
     Entries(EntryPart),
+}
+
+impl PartBody {
+    fn is_possible(&self) -> bool {
+        match self {
+            PartBody::Accounts(part) => part.is_possible(),
+            PartBody::Entries(part) => part.is_possible(),
+        }
+    }
 }
 
 /// An answer to a question for a part.

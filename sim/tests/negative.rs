@@ -13,12 +13,15 @@ use std::sync::Arc;
 
 use lockstep_consensus::{Certificates, Evidence, Message, Proposal, Testimony};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_shard::{self as shard, BatchContext, CheckpointVote, VerifyContext};
+use lockstep_ledger::{Piece, TriePart, TriePath};
+use lockstep_shard::{
+    self as shard, BatchContext, CheckpointVote, Part, PartBody, PartName, VerifyContext,
+};
 use lockstep_sim::fuzz::{Forge, is_vouched_for};
 use lockstep_types::generate::Random;
 use lockstep_types::{
-    Block, CommitteeId, EpochContext, Header, MemberIndex, ShardId, Timeout, Verifiable, Vote,
-    WindowNumber,
+    Block, CommitteeId, EpochContext, Header, MemberIndex, Rejection, ShardId, Timeout, Verifiable,
+    Vote, WindowNumber,
 };
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
@@ -441,4 +444,31 @@ fn messages() {
         }
     }
     assert_eq!(kinds, KINDS.iter().copied().collect());
+}
+
+/// A part is vouched for by nobody; who fetches a state knows its hash, and everybody else must not
+/// be filled up with it.
+#[test]
+fn parts() {
+    let forge = Forge::new();
+    let context = VerifyContext::new(forge.genesis.clone(), SHARD);
+    let verdict = |pieces: usize| {
+        let part = Part {
+            record: WindowNumber::new(1),
+            name: PartName::Accounts(TriePath::ROOT),
+            body: Some(PartBody::Accounts(TriePart::Branches(vec![
+                Piece::Branch(0);
+                pieces
+            ]))),
+        };
+        let bytes = shard::Message::Part(Box::new(part)).encode();
+        let message = shard::Message::from_bytes(&bytes)?;
+        forge.verifier().check(message, &context).map(|_| ())
+    };
+    assert_eq!(verdict(31), Ok(()));
+    let too_large = Rejection::Inconsistent("a part no larger than any can be");
+    assert_eq!(verdict(32), Err(too_large));
+    // These are not even read.
+    let read = verdict(shard::MAX_PART_MESSAGE_BYTES / 2);
+    assert!(matches!(read, Err(Rejection::TooMany { .. })), "{read:?}");
 }

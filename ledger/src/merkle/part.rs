@@ -25,6 +25,9 @@ pub const MAX_PART_BYTES: usize = 512 * 1024;
 /// accounts are reached by two questions.
 const PART_LEVELS: u8 = 4;
 
+/// These branches and what hangs below them.
+const MAX_PIECES: usize = (2 << PART_LEVELS) - 1;
+
 /// Where a subtree hangs: the sides taken from the root down, `true` for the right one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct TriePath(Vec<bool>);
@@ -120,6 +123,14 @@ impl Node {
 }
 
 impl TriePart {
+    /// Can a part hold so much? Asked of every part that comes, wanted or not.
+    pub fn is_possible(&self) -> bool {
+        match self {
+            TriePart::Accounts(accounts) => accounts.len() <= MAX_PART_ACCOUNTS,
+            TriePart::Branches(pieces) => pieces.len() <= MAX_PIECES,
+        }
+    }
+
     /// Is this the subtree with the hash `expected`? Returns the subtrees of which only the hash is
     /// shown, with the way to each from here.
     ///
@@ -211,6 +222,7 @@ mod tests {
         while let Some((path, hash)) = wanted.pop() {
             let part = trie.part(&path).unwrap();
             parts += 1;
+            assert!(part.is_possible());
             let below = part.verify(&hash).unwrap();
             wanted.extend(below.iter().map(|(way, hash)| (path.then(way), *hash)));
             if let TriePart::Accounts(accounts) = part {
@@ -271,6 +283,7 @@ mod tests {
         }
         mutants.push([&pieces[..], &[Piece::Branch(9)]].concat());
         mutants.push(vec![Piece::Branch(0); 100_000]);
+        assert!(!TriePart::Branches(vec![Piece::Branch(0); 32]).is_possible());
         for mutant in mutants {
             assert!(TriePart::Branches(mutant).verify(&many.root()).is_err());
         }
