@@ -39,6 +39,7 @@ impl RocksStore {
     /// # Errors
     /// When the directory is locked by another process, damaged, or cannot be written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        refuse_headless(path)?;
         let columns = Column::ALL.map(|c| ColumnFamilyDescriptor::new(c.name(), column_options()));
         let database =
             DB::open_cf_descriptors(&database_options(), path, columns).map_err(failed("open"))?;
@@ -60,6 +61,30 @@ impl RocksStore {
         self.database
             .cf_handle(column.name())
             .expect("every column is opened")
+    }
+}
+
+/// RocksDB takes a directory without the file `CURRENT` for a new database: it begins one there, and
+/// at the next start it deletes the tables that it does not know. What is lost is a file of 16 bytes.
+fn refuse_headless(path: &Path) -> Result<(), StoreError> {
+    if path.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let holds_data = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        (name.ends_with(".sst") || name.ends_with(".log")).then_some(name)
+    };
+    let mut files = std::fs::read_dir(path).into_iter().flatten();
+    match files.find_map(holds_data) {
+        None => Ok(()),
+        Some(file) => Err(StoreError {
+            operation: "open",
+            cause: format!(
+                "{} holds {file} and no file CURRENT, which names the newest MANIFEST file: put it \
+                 back, with that name and a line end, or restore the directory",
+                path.display()
+            ),
+        }),
     }
 }
 
@@ -225,6 +250,24 @@ mod tests {
         drop((store, opened));
         std::fs::remove_dir_all(path).unwrap();
         std::fs::remove_dir_all(after).unwrap();
+    }
+
+    /// Left to itself, RocksDB fails at the first start and has deleted everything after the second.
+    #[test]
+    fn a_database_whose_head_is_gone_is_left_as_it_is() {
+        let path = scratch("rocks-headless");
+        let store = RocksStore::open(&path).unwrap();
+        conformance::prepare_reopen(&store);
+        drop(store);
+        let head = std::fs::read(path.join("CURRENT")).unwrap();
+        std::fs::remove_file(path.join("CURRENT")).unwrap();
+        for _ in 0..2 {
+            let refused = RocksStore::open(&path).err().unwrap();
+            assert!(refused.cause.contains("CURRENT"), "{refused}");
+        }
+        std::fs::write(path.join("CURRENT"), head).unwrap();
+        conformance::check_reopened(&RocksStore::open(&path).unwrap());
+        std::fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
