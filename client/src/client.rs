@@ -136,6 +136,17 @@ impl Client {
         method: &str,
         params: ArrayParams,
     ) -> Result<T, CallError> {
+        self.call_noting(method, params, &mut false).await
+    }
+
+    /// As [`Client::call`]; notes whether a node has left it open what it did, though another one has
+    /// answered then.
+    async fn call_noting<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: ArrayParams,
+        left_open: &mut bool,
+    ) -> Result<T, CallError> {
         use core::sync::atomic::Ordering::Relaxed;
         let first = self.current.load(Relaxed);
         let mut last = None;
@@ -157,6 +168,7 @@ impl Client {
             if !error.is_local() {
                 return Err(error);
             }
+            *left_open |= matches!(error, CallError::TimedOut { .. });
             // A timeout leaves more open than an unreachable node: it is what the caller must know.
             if !matches!(last, Some(CallError::TimedOut { .. })) {
                 last = Some(error);
@@ -188,6 +200,19 @@ impl Client {
     pub async fn submit(&self, transaction: &[u8]) -> Result<Submitted, CallError> {
         self.call(method::SUBMIT, one(&hex::encode(transaction)))
             .await
+    }
+
+    /// As [`Client::submit`]; notes whether a node may have taken the transaction without saying so.
+    ///
+    /// # Errors
+    /// As [`Client::submit`].
+    pub(crate) async fn submit_noting(
+        &self,
+        transaction: &[u8],
+        left_open: &mut bool,
+    ) -> Result<Submitted, CallError> {
+        let params = one(&hex::encode(transaction));
+        self.call_noting(method::SUBMIT, params, left_open).await
     }
 
     /// [`method::SUBMIT_MANY`].
@@ -305,6 +330,9 @@ fn two(first: &impl serde::Serialize, second: &impl serde::Serialize) -> ArrayPa
 fn call_error(url: &str, deadline: Duration, error: RpcError) -> CallError {
     let url = url.to_owned();
     match error {
+        RpcError::Call(object) if object.code() == crate::rpc::code::NOT_IN_TIME => {
+            CallError::TimedOut { url, deadline }
+        }
         RpcError::Call(object) => CallError::Refused {
             code: object.code(),
             message: object.message().to_owned(),

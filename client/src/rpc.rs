@@ -87,6 +87,8 @@ pub mod code {
     /// It is not known here, and this node has no blocks from before it fetched its state: another
     /// one may know.
     pub const HISTORY_STARTS_LATER: i32 = -32_013;
+    /// The node has taken the call and was not done in time. What was submitted may have been taken.
+    pub const NOT_IN_TIME: i32 = -32_014;
 }
 
 /// Transactions of one [`method::SUBMIT_MANY`]. With 256 KiB per request there is no room for more.

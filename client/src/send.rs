@@ -22,6 +22,15 @@ const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
 /// The reason of a refusal that may be about a transaction's own execution.
 const NONCE: &str = "nonce";
+/// Reasons that hold for ever.
+const LASTING: [&str; 6] = [
+    NONCE,
+    "expired",
+    "limit",
+    "malformed",
+    "signature",
+    "wrong_shard",
+];
 /// How long a node may take from executing a transaction to finding it again.
 const NONCE_GRACE: Duration = Duration::from_secs(2);
 
@@ -164,7 +173,8 @@ impl Delivery<'_> {
     ) -> Result<Option<Outcome>, CallError> {
         let mut unanswered = false;
         loop {
-            let why = match self.source.submit(&signed.bytes).await {
+            let submitted = self.source.submit_noting(&signed.bytes, &mut unanswered);
+            let why = match submitted.await {
                 Ok(submitted) => match submitted.admission {
                     Admission::Accepted => {
                         progress(Progress::Accepted { again: unanswered });
@@ -175,7 +185,7 @@ impl Delivery<'_> {
                         return Ok(None);
                     }
                     Admission::Rejected { reason, message } => {
-                        return match self.rejected(signed, reason, message).await {
+                        return match self.rejected(signed, reason, message, unanswered).await {
                             Outcome::Reached { .. } => {
                                 progress(Progress::Accepted { again: true });
                                 Ok(None)
@@ -185,10 +195,6 @@ impl Delivery<'_> {
                     }
                     Admission::Busy { message } => message,
                 },
-                Err(error @ CallError::TimedOut { .. }) => {
-                    unanswered = true;
-                    error.to_string()
-                }
                 Err(error) if unanswered => error.to_string(),
                 Err(error) => return Err(error),
             };
@@ -201,13 +207,16 @@ impl Delivery<'_> {
 
     /// A rejection is final only if the transaction has not been executed before: a node refuses
     /// the nonce of an executed transaction as well, and may learn a moment later that it was
-    /// this very one.
+    /// this very one. Nor is one that could be otherwise at another moment, when a node may have taken
+    /// the transaction without saying so.
     async fn rejected(
         &self,
         signed: &SignedTransaction,
         reason: String,
         message: String,
+        unanswered: bool,
     ) -> Outcome {
+        let lasts = LASTING.contains(&reason.as_str());
         let grace = if reason == NONCE {
             NONCE_GRACE
         } else {
@@ -227,10 +236,11 @@ impl Delivery<'_> {
                     };
                 }
                 Ok(Stage::Pending) => return Outcome::Unknown { why: message },
-                Ok(Stage::Unknown) if Instant::now() >= until => {
-                    return Outcome::Rejected { reason, message };
+                Ok(Stage::Unknown) if Instant::now() < until => tokio::time::sleep(POLL).await,
+                Ok(Stage::Unknown) if unanswered && !lasts => {
+                    return Outcome::Unknown { why: message };
                 }
-                Ok(Stage::Unknown) => tokio::time::sleep(POLL).await,
+                Ok(Stage::Unknown) => return Outcome::Rejected { reason, message },
                 Err(error) => {
                     return Outcome::Unknown {
                         why: error.to_string(),

@@ -218,6 +218,41 @@ async fn a_refused_transaction_is_rejected_with_the_reason() {
     assert!(steps.is_empty());
 }
 
+/// The first node leaves open whether it has taken the transaction, the second refuses it. The
+/// refusal is the end only when no later moment can change it.
+#[tokio::test]
+async fn a_refusal_by_another_node_is_not_the_end_of_what_one_may_have_taken() {
+    for (reason, is_end) in [("balance", false), ("no_account", false), ("expired", true)] {
+        let slow = Script::default()
+            .refuse(method::SUBMIT, code::NOT_IN_TIME)
+            .refuse(method::TRANSACTION, code::NOT_READY);
+        let other = Script::default()
+            .answer(method::SUBMIT, [rejected(reason)])
+            .answer(method::TRANSACTION, [json!({"stage": "unknown"})]);
+        let ((first, _a), (second, _b)) = (slow.serve().await, other.serve().await);
+        for (nodes, is_end) in [(vec![first, second.clone()], is_end), (vec![second], true)] {
+            let client = Client::new(&nodes, Duration::from_secs(2)).unwrap();
+            let delivery = Delivery {
+                source: &client,
+                shard: 0,
+                sender: "a".to_owned(),
+                destinations: Vec::new(),
+                wait: Wait::Ordered,
+                deadline: Duration::from_secs(5),
+            };
+            let outcome = delivery.send(&signed(), &mut |_| ()).await.unwrap();
+            assert_eq!(outcome.is_final(), is_end, "{reason}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_not_done_in_time_leaves_it_open() {
+    let script = Script::default().refuse(method::SUBMIT, code::NOT_IN_TIME);
+    let (outcome, _) = send(&script, Wait::Accepted, 1).await;
+    assert!(matches!(outcome.unwrap(), Outcome::Unknown { .. }));
+}
+
 /// The node refuses the nonce because it has executed this very transaction, and finds it again
 /// only a moment later.
 #[tokio::test]

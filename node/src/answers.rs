@@ -29,19 +29,22 @@ use crate::clock::Clock;
 use crate::conduct::Conduct;
 use crate::evidence::EvidenceBook;
 use crate::execution::Execution;
-use crate::exit::StopSwitch;
+use crate::exit::{Stop, StopSwitch};
 use crate::inbox::{Inbox, Room, Urgency};
 use crate::network::{Class, NetworkHandle};
 use crate::routes::Seats;
 use crate::rpc::{Answer, Backend, Pages, Refused};
 use crate::shared::Shared;
 use crate::space::Space;
-use crate::verify::VerifyPool;
+use crate::verify::{Lane, VerifyPool};
 
 /// Transactions of clients between the RPC's door and the replica. More are turned away as busy.
 const CLIENT_ROOM: usize = 8_192;
 /// A question to the execution thread is answered between two blocks.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads of the store at a time.
+const READERS: usize = 2;
+
 /// What the RPC of one validator answers from.
 pub(crate) struct Answers {
     pub(crate) genesis: Arc<Genesis>,
@@ -58,6 +61,7 @@ pub(crate) struct Answers {
     pub(crate) clock: Arc<Clock>,
     pub(crate) switch: StopSwitch,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) readers: Arc<Semaphore>,
     pub(crate) evidence: Arc<EvidenceBook>,
     pub(crate) space: Arc<Space>,
 }
@@ -65,6 +69,11 @@ pub(crate) struct Answers {
 /// Room for clients' transactions.
 pub(crate) fn client_room() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(CLIENT_ROOM))
+}
+
+/// Places for those who read the store.
+pub(crate) fn readers() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(READERS))
 }
 
 fn refused(code: i32, message: impl Into<String>) -> Refused {
@@ -104,27 +113,37 @@ impl Answers {
         let (_, execution) = self.shard()?;
         let (tell, told) = oneshot::channel();
         let asked = execution.ask(move |executor| {
-            // The client may be gone.
-            let _ = tell.send(question(executor));
+            // Who was told that there was no answer gets none, and nothing is done for it.
+            if !tell.is_closed() {
+                let _ = tell.send(question(executor));
+            }
         });
         if !asked {
             return Err(busy());
         }
         match tokio::time::timeout(ASK_TIMEOUT, told).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => Err(busy()),
+            Ok(Err(_)) => Err(busy()),
+            Err(_) => Err(refused(code::NOT_IN_TIME, "the node was not done in time")),
         }
     }
 
-    /// Reads the store, off the network threads.
+    /// Reads the store, off the network threads. Some reads take tens of milliseconds; few at a time
+    /// leave the replica its share of the processors.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Answer<T> + Send + 'static,
     ) -> Answer<T> {
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || read(store.as_ref()))
-            .await
-            .map_err(failed)?
+        let turn = Arc::clone(&self.readers).acquire_owned();
+        let turn = tokio::time::timeout(ASK_TIMEOUT, turn).await;
+        let turn = turn.map_err(|_| busy())?.map_err(failed)?;
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(store.as_ref())
+        })
+        .await
+        .map_err(failed)?
     }
 
     fn connected(&self) -> usize {
@@ -245,41 +264,33 @@ impl Backend for Answers {
         let (tell, told) = oneshot::channel();
         let verifier = Arc::clone(&self.verifier);
         let genesis = self.genesis.hash();
-        self.pool.submit(Class::Data, move || {
+        self.pool.submit(Class::Data, Lane::Clients, move || {
             // The client may be gone.
             let _ = tell.send(verify(&verifier, &genesis, transactions));
         });
         let checked = told.await.map_err(|_| busy())?;
-        let window = self.shared.status().window;
         let shared = Arc::clone(&self.shared);
         let store = Arc::clone(&self.store);
         let inbox = Arc::clone(&self.inbox);
         self.ask(move |executor| {
             let admit = |transaction: Verified<Transaction>| {
-                let (id, admission) = admit(
-                    executor,
-                    store.as_ref(),
-                    &shared,
-                    &genesis,
-                    window,
-                    &transaction,
-                );
+                let (id, admission) =
+                    admit(executor, store.as_ref(), &shared, &genesis, &transaction)?;
                 if admission == Admission::Accepted {
                     shared.pending.add(id, &transaction);
                     let _permit = Arc::clone(&permit);
                     let room = Room::Client { _permit };
                     inbox.push(Urgency::Client, Input::Submitted { transaction }, room);
                 }
-                Submitted {
+                Ok(Submitted {
                     id: Some(id),
                     admission,
-                }
+                })
             };
             let each = checked.into_iter();
-            each.map(|one| one.map_or_else(|rejected| rejected, admit))
-                .collect()
+            each.map(|one| one.map_or_else(Ok, admit)).collect()
         })
-        .await
+        .await?
     }
 
     async fn account(&self, account: AccountId) -> Answer<Account> {
@@ -289,7 +300,6 @@ impl Backend for Answers {
             let message = format!("the account is in {shard}, this validator serves {ours}");
             return Err(refused(code::WRONG_SHARD, message));
         }
-        let window = self.shared.status().window.get();
         let address = Address::new(self.genesis.network, account).to_string();
         let shared = Arc::clone(&self.shared);
         self.ask(move |executor| {
@@ -308,7 +318,7 @@ impl Backend for Answers {
                 address,
                 shard: shard.get(),
                 height: ledger.height().get(),
-                window,
+                window: executor.window().get(),
                 exists: found.is_some(),
                 nonce,
                 pending_nonce: shared.pending.next_nonce(account, nonce),
@@ -439,13 +449,12 @@ impl Backend for Answers {
 
     async fn supply(&self) -> Answer<ShardSupply> {
         let (shard, _) = self.shard()?;
-        let window = self.shared.status().window.get();
         self.ask(move |executor| {
             let ledger = executor.ledger();
             ShardSupply {
                 shard: shard.get(),
                 height: ledger.height().get(),
-                window,
+                window: executor.window().get(),
                 assets: ledger.supply().iter().map(asset_supply).collect(),
             }
         })
@@ -514,6 +523,11 @@ impl Pages for Answers {
                 (false, format!("{text}\n"))
             }
         }
+    }
+
+    fn broken(&self, bug: String) {
+        self.switch
+            .stop(Stop::Bug(format!("the RPC server: {bug}")));
     }
 
     fn readiness(&self) -> (bool, String) {

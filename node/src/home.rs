@@ -143,14 +143,15 @@ impl Home {
     }
 
     /// From here on the safety record is there, or lost. The removal is synced, so that no loss of
-    /// power brings the mark back.
+    /// power brings the mark back, and with it the committee's directory, which may be new.
     pub(crate) fn note_first_run(&self) -> Result<(), Stop> {
         let file = self.never_run_file();
         let removed = match fs::remove_file(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            removed => removed.and_then(|()| File::open(self.data())?.sync_all()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
         };
-        removed.map_err(|error| Stop::storage(format!("{}: {error}", file.display())))
+        let synced = removed.and_then(|()| File::open(self.data())?.sync_all());
+        synced.map_err(|error| Stop::storage(format!("{}: {error}", file.display())))
     }
 
     /// Writes the configuration anew.

@@ -7,9 +7,6 @@ use std::sync::Mutex;
 use lockstep_ledger::Transaction;
 use lockstep_types::{AccountId, TransactionId, WindowNumber};
 
-/// Most of them; as many as a replica's pool takes.
-pub(crate) const MAX_PENDING: usize = lockstep_shard::MAX_TRANSACTIONS;
-
 #[derive(Debug, Default)]
 struct Inner {
     transactions: BTreeMap<TransactionId, (AccountId, u64, WindowNumber)>,
@@ -29,8 +26,8 @@ impl Pending {
         self.lock().transactions.contains_key(id)
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.lock().transactions.len() >= MAX_PENDING
+    pub(crate) fn len(&self) -> usize {
+        self.lock().transactions.len()
     }
 
     pub(crate) fn add(&self, id: TransactionId, transaction: &Transaction) {
@@ -49,6 +46,11 @@ impl Pending {
                 inner.nonces.remove(&(sender, nonce));
             }
         }
+    }
+
+    /// The replica has forgotten them all.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Inner::default();
     }
 
     /// Those that could last be executed before `open` never will be.

@@ -26,7 +26,7 @@ use crate::routes::Sender;
 use crate::shared::Shared;
 use crate::space::{LOOK_EVERY, Space};
 use crate::storage::{Job, Storage};
-use crate::verify::VerifyPool;
+use crate::verify::{Lane, VerifyPool};
 
 /// What a failure of the protocol means for the process.
 pub(crate) fn stop_for(fatal: Fatal) -> Stop {
@@ -150,6 +150,10 @@ impl Replica {
                 Next::Input(Input::Connected { peer }, _) => {
                     connected.insert(peer);
                 }
+                Next::Input(Input::Submitted { transaction }, _) => {
+                    let id = transaction.id(&self.setup.genesis.hash());
+                    self.shared.pending.remove([id].iter());
+                }
                 Next::Input(..) | Next::Nothing => {}
                 Next::Closed => return None,
             }
@@ -193,6 +197,7 @@ impl Replica {
         for request in std::mem::take(&mut ready.serve_blocks) {
             self.serve_blocks(request);
         }
+        self.shared.pending.remove(ready.turned_away.iter());
         for (from, reason) in ready.refused.drain(..) {
             self.shared.metrics.refused.inc();
             self.conduct.refused(&from);
@@ -230,6 +235,7 @@ impl Replica {
                     None => tracing::info!(%committee, "the state is complete"),
                 }
                 self.member = member;
+                self.shared.pending.clear();
                 if let Some(execution) = &self.execution {
                     execution.load(executor);
                 }
@@ -303,7 +309,7 @@ impl Replica {
         }
         if matches!(request, Request::Manifest | Request::Part { .. }) {
             let (shared, now) = (Arc::clone(&self.shared), self.clock.now());
-            self.pool.submit(Class::Sync, move || {
+            self.pool.submit(Class::Sync, Lane::Peer(peer), move || {
                 if let Some(message) = shared.answer_for_state(now, &request) {
                     let to = Destination::Member(peer);
                     sender.send(Outbound { to, message });
@@ -314,7 +320,7 @@ impl Replica {
         }
         let store = Arc::clone(&self.store);
         let switch = self.switch.clone();
-        self.pool.submit(Class::Data, move || {
+        self.pool.submit(Class::Data, Lane::Peer(peer), move || {
             match Archive::new(store.as_ref()).answer(&request) {
                 Ok(messages) => {
                     for message in messages {
@@ -339,7 +345,7 @@ impl Replica {
         let sender = self.sender.clone();
         let store = Arc::clone(&self.store);
         let switch = self.switch.clone();
-        self.pool.submit(Class::Sync, move || {
+        self.pool.submit(Class::Sync, Lane::Peer(peer), move || {
             match Archive::new(store.as_ref()).answer_blocks(&request) {
                 Ok(Some(message)) => sender.send(Outbound {
                     to: Destination::Seat(request.peer),

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use lockstep_client::rpc::BlockSummary;
-use lockstep_shard::{Message, Peer, Request, Shelf, Snapshot, Status, answer_part};
+use lockstep_shard::{
+    MAX_TRANSACTIONS, Message, Peer, Request, Shelf, Snapshot, Status, answer_part,
+};
 use lockstep_types::{Height, Time, WindowNumber};
 use tokio::sync::broadcast;
 
@@ -57,6 +59,12 @@ impl Shared {
     pub(crate) fn status(&self) -> Status {
         let status = self.status.lock().expect("no holder of this lock panics");
         status.clone()
+    }
+
+    /// Is there no room for another transaction? The replica's pool keeps also what came before its
+    /// predecessor, and was passed over.
+    pub(crate) fn pool_is_full(&self) -> bool {
+        self.pending.len().max(self.status().pending) >= MAX_TRANSACTIONS
     }
 
     pub(crate) fn set_status(&self, status: Status) {

@@ -24,7 +24,7 @@ use lockstep_types::{
 };
 use tokio::runtime::Handle;
 
-use crate::answers::{Answers, client_room};
+use crate::answers::{Answers, client_room, readers};
 use crate::clock::Clock;
 use crate::conduct::Conduct;
 use crate::config::NodeConfig;
@@ -47,7 +47,7 @@ use crate::shared::Shared;
 use crate::space::Space;
 use crate::storage::Storage;
 use crate::tap::Tap;
-use crate::verify::VerifyPool;
+use crate::verify::{Lane, VerifyPool};
 
 /// How long answers in the making may hold the files when a validator stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -236,6 +236,7 @@ impl Validator {
             clock: Arc::clone(&clock),
             switch: switch.clone(),
             room: client_room(),
+            readers: readers(),
             evidence: Arc::clone(&evidence),
             space: Arc::clone(&space),
         });
@@ -411,6 +412,9 @@ impl Intake {
                     self.inbox.push(Urgency::Urgent, input, Room::Own);
                 }
             }
+            NetworkEvent::Broken(bug) => {
+                self.switch.stop(Stop::Bug(format!("the network: {bug}")));
+            }
             NetworkEvent::PeerDisconnected(id) => {
                 if let Some(peer) = self.seats.seat(&id) {
                     tracing::debug!(committee = %peer.committee, member = %peer.member, "disconnected");
@@ -426,7 +430,7 @@ impl Intake {
                     return;
                 };
                 let intake = self.clone();
-                self.pool.submit(class, move || {
+                self.pool.submit(class, Lane::Peer(from), move || {
                     if let Ok(message) = intake.check(from, &bytes, Some(class)) {
                         let input = Input::Received { from, message };
                         let room = Room::Peer { _slot: slot };
@@ -448,7 +452,7 @@ impl Intake {
                     return;
                 };
                 let intake = self.clone();
-                self.pool.submit(Class::Data, move || {
+                self.pool.submit(Class::Data, Lane::Peer(from), move || {
                     let checked = intake.check(from, &bytes, None);
                     let verdict = match &checked {
                         Ok(_) => Verdict::Accept,

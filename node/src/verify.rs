@@ -1,21 +1,69 @@
 //! The threads that check what comes from outside, shared by all validators of a process.
 //!
 //! One thread serves only consensus messages, so that a vote never waits behind a batch of five
-//! hundred signatures; the others take consensus messages first, then data, then sync.
+//! hundred signatures; the others take consensus messages first, then data, then sync. Within a class
+//! those who want something take turns: who floods us, with whatever is well signed, waits for
+//! itself, and everybody else for one of its jobs.
 //!
 //! Nothing here bounds the queues: every job from a peer carries the room its sender has
 //! ([`crate::network::Slot`]), and every job from a client the room the RPC server gave it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
+
+use lockstep_shard::Peer;
 
 use crate::network::Class;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// For whom a job is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// A peer.
+    Peer(Peer),
+    /// All clients together.
+    Clients,
+}
+
+/// The jobs of one class: in order for each, in turns for all.
+#[derive(Default)]
+struct Turns {
+    /// No lane is empty.
+    lanes: BTreeMap<Lane, VecDeque<Job>>,
+    /// Every lane once.
+    turns: VecDeque<Lane>,
+}
+
+impl Turns {
+    fn push(&mut self, lane: Lane, job: Job) {
+        let jobs = self.lanes.entry(lane).or_default();
+        if jobs.is_empty() {
+            self.turns.push_back(lane);
+        }
+        jobs.push_back(job);
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let lane = self.turns.pop_front()?;
+        let jobs = self.lanes.get_mut(&lane)?;
+        let job = jobs.pop_front();
+        if jobs.is_empty() {
+            self.lanes.remove(&lane);
+        } else {
+            self.turns.push_back(lane);
+        }
+        job
+    }
+
+    fn len(&self) -> usize {
+        self.lanes.values().map(VecDeque::len).sum()
+    }
+}
+
 #[derive(Default)]
 struct Queues {
-    jobs: [VecDeque<Job>; 3],
+    classes: [Turns; 3],
     closed: bool,
 }
 
@@ -55,9 +103,7 @@ impl Inner {
             let job = {
                 let mut queues = self.lock();
                 loop {
-                    let next = queues.jobs[..classes]
-                        .iter_mut()
-                        .find_map(VecDeque::pop_front);
+                    let next = queues.classes[..classes].iter_mut().find_map(Turns::pop);
                     if let Some(job) = next {
                         break job;
                     }
@@ -100,8 +146,8 @@ impl VerifyPool {
     }
 
     /// Hands a job to the pool.
-    pub fn submit(&self, class: Class, job: impl FnOnce() + Send + 'static) {
-        self.inner.lock().jobs[class.index()].push_back(Box::new(job));
+    pub fn submit(&self, class: Class, lane: Lane, job: impl FnOnce() + Send + 'static) {
+        self.inner.lock().classes[class.index()].push(lane, Box::new(job));
         if class == Class::Consensus {
             self.inner.urgent.notify_one();
         } else {
@@ -112,7 +158,7 @@ impl VerifyPool {
     /// Jobs waiting, by class.
     pub fn waiting(&self) -> [usize; 3] {
         let queues = self.inner.lock();
-        [0, 1, 2].map(|class| queues.jobs[class].len())
+        [0, 1, 2].map(|class| queues.classes[class].len())
     }
 }
 
@@ -121,19 +167,21 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use lockstep_types::{CommitteeId, MemberIndex};
+
     use super::*;
 
     #[test]
     fn consensus_does_not_wait_for_data() {
         let pool = VerifyPool::start(1).unwrap();
         let (release, held) = mpsc::channel::<()>();
-        pool.submit(Class::Data, move || {
+        pool.submit(Class::Data, Lane::Clients, move || {
             held.recv_timeout(Duration::from_secs(20)).unwrap();
         });
         let (done, order) = mpsc::channel();
         for class in [Class::Sync, Class::Data, Class::Consensus] {
             let done = done.clone();
-            pool.submit(class, move || done.send(class).unwrap());
+            pool.submit(class, Lane::Clients, move || done.send(class).unwrap());
         }
         let patience = Duration::from_secs(20);
         // The only general worker is held, and the vote is checked nevertheless.
@@ -141,5 +189,33 @@ mod tests {
         release.send(()).unwrap();
         assert_eq!(order.recv_timeout(patience), Ok(Class::Data));
         assert_eq!(order.recv_timeout(patience), Ok(Class::Sync));
+    }
+
+    #[test]
+    fn who_floods_waits_for_itself() {
+        let peer = |member| {
+            Lane::Peer(Peer {
+                committee: CommitteeId::Beacon,
+                member: MemberIndex::new(member),
+            })
+        };
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut turns = Turns::default();
+        let push = |turns: &mut Turns, lane| {
+            let order = Arc::clone(&order);
+            turns.push(lane, Box::new(move || order.lock().unwrap().push(lane)));
+        };
+        (0..100).for_each(|_| push(&mut turns, peer(0)));
+        (0..2).for_each(|_| push(&mut turns, peer(1)));
+        push(&mut turns, Lane::Clients);
+        assert_eq!(turns.len(), 103);
+        while let Some(job) = turns.pop() {
+            job();
+        }
+        let order = order.lock().unwrap();
+        assert_eq!(order.len(), 103);
+        let place = |lane| order.iter().rposition(|done| *done == lane).unwrap();
+        assert_eq!((place(Lane::Clients), place(peer(1))), (2, 4));
+        assert!(turns.lanes.is_empty() && turns.turns.is_empty());
     }
 }

@@ -45,9 +45,8 @@ struct Running {
     events: UnboundedReceiver<NetworkEvent>,
 }
 
-fn start(me: &Place, peers: &[Place]) -> Running {
-    let (sender, events) = unbounded_channel();
-    let config = NetworkConfig {
+fn config(me: &Place, peers: &[Place]) -> NetworkConfig {
+    NetworkConfig {
         key: me.key.clone(),
         listen: me.listen,
         peers: peers
@@ -61,13 +60,17 @@ fn start(me: &Place, peers: &[Place]) -> Running {
         topics: vec![TOPIC.to_owned()],
         foreign_topics: Vec::new(),
         max_message: 1 << 20,
-    };
+    }
+}
+
+fn start(me: &Place, peers: &[Place]) -> Running {
+    let (sender, events) = unbounded_channel();
     let sink = Arc::new(move |event| {
         // The test may have finished.
         let _ = sender.send(event);
     });
     Running {
-        handle: Network::start(config, sink).unwrap(),
+        handle: Network::start(config(me, peers), sink).unwrap(),
         events,
     }
 }
@@ -195,4 +198,28 @@ async fn a_restarted_peer_is_back_within_seconds() {
         })
         .await;
     assert_eq!(bytes.as_ref(), b"again");
+}
+
+/// Whoever is asked how the network is must not hear that all is well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_dies_says_so() {
+    let all = places(2);
+    let _other = start(&all[1], &all);
+    let (sender, mut events) = unbounded_channel();
+    let sink = Arc::new(move |event| match event {
+        NetworkEvent::PeerConnected(_) => panic!("a bug"),
+        // The test may have finished.
+        event => drop(sender.send(event)),
+    });
+    let _handle = Network::start(config(&all[0], &all), sink).unwrap();
+    let broken = async {
+        while let Some(event) = events.recv().await {
+            if let NetworkEvent::Broken(bug) = event {
+                return bug;
+            }
+        }
+        panic!("it died without a word");
+    };
+    let bug = timeout(PATIENCE, broken).await.expect("told in time");
+    assert!(bug.contains("panicked"), "{bug}");
 }

@@ -25,6 +25,10 @@ impl Pages for Fine {
     fn readiness(&self) -> (bool, String) {
         (false, "{\"reason\":\"test\"}".to_owned())
     }
+
+    fn broken(&self, bug: String) {
+        panic!("{bug}");
+    }
 }
 
 fn start() -> (Runtime, Server) {
@@ -215,6 +219,54 @@ fn a_client_that_asks_without_reading_is_not_heard_and_then_cut_off() {
     let mut answer = [0; 64];
     let length = again.read(&mut answer).unwrap();
     assert!(String::from_utf8_lossy(&answer[..length]).contains("hello"));
+}
+
+/// Each message is answered by a task of its own, whether it is a call or not.
+#[test]
+fn a_client_that_floods_with_what_is_no_call_is_cut_off() {
+    let (_runtime, server) = start();
+    let batch = format!("[{}]", vec![call_of("x"); 11].join(","));
+    for text in ["", "x", "{x", &batch] {
+        let mut stream = web_socket(&server);
+        stream
+            .set_write_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let mut reader = stream.try_clone().unwrap();
+        let read = std::thread::spawn(move || {
+            // An error is as good as an end.
+            let mut answers = Vec::new();
+            let _ = reader.read_to_end(&mut answers);
+        });
+        let burst = frame(text).repeat(100);
+        let cut = (0..10_000).position(|_| stream.write_all(&burst).is_err());
+        assert!(cut.is_some(), "a million of {text:?} were read");
+        read.join().unwrap();
+    }
+}
+
+#[test]
+fn a_web_socket_opens_its_connection() {
+    let (_runtime, server) = start();
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let later = format!("{get}{}", upgrade());
+    let bare = upgrade().replace("\r\n", "\n");
+    let early = format!("\r\n{}", upgrade());
+    let body = upgrade().replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nxy");
+    for request in [later, bare, early, body] {
+        let mut stream = connect(&server);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // It stays open for the next request.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.contains(" 400 ") && !answer.contains(" 101 "),
+            "{answer}"
+        );
+    }
 }
 
 fn call_of(text: &str) -> String {

@@ -9,13 +9,15 @@ use lockstep_ledger::{
     BlockInput, Bundle, Ledger, LedgerConfig, LedgerError, ReceiptStep, Store, TrieDone, TrieJob,
     Write,
 };
-use lockstep_types::{CommitteeId, Gauge, ShardId};
+use lockstep_types::{CommitteeId, Gauge, ShardId, WindowNumber};
 
 use crate::log::{
-    write_anchor, write_block, write_bundle, write_checkpoint, write_committed, write_record,
+    read_anchor, write_anchor, write_block, write_bundle, write_checkpoint, write_committed,
+    write_record,
 };
 use crate::past::Past;
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
+use crate::shard_chain::{Place, ShardChain};
 use crate::{Checkpoint, Snapshot};
 
 /// What the ledger of a shard must know of genesis.
@@ -55,6 +57,7 @@ pub struct Executor {
     genesis: Arc<Genesis>,
     shard: ShardId,
     ledger: Ledger,
+    window: WindowNumber,
     /// Up to where entries were sent ahead to each shard since the start.
     pushed: BTreeMap<ShardId, u64>,
     past: Past,
@@ -83,10 +86,15 @@ impl Executor {
             "the chain has this shard"
         );
         let ledger = Ledger::load(config, &genesis.allocations(), store)?;
+        let place = match read_anchor::<Place>(store)? {
+            Some((_, _, place)) => place,
+            None => ShardChain::first_place(&genesis),
+        };
         Ok(Executor {
             genesis,
             shard,
             ledger,
+            window: place.window.number,
             pushed: BTreeMap::new(),
             past: Past::load(store)?,
         })
@@ -101,6 +109,12 @@ impl Executor {
     /// The ledger, for reading.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The window that is open in the executed state: the first in which a transaction that was not
+    /// executed yet can be.
+    pub fn window(&self) -> WindowNumber {
+        self.window
     }
 
     /// Executes the next block.
@@ -129,6 +143,7 @@ impl Executor {
         if let Some(broken) = outcome.broken {
             return Err(Fatal::Ledger(broken.to_string()));
         }
+        self.window = block.place.window.number;
         let mut writes = outcome.writes;
         let step = ReceiptStep {
             receipts_root: outcome.receipts_root,

@@ -50,13 +50,10 @@ pub struct Mempool {
     later: BTreeSet<(Time, TransactionId)>,
 }
 
-/// Why a transaction was not taken in.
+/// A transaction was not taken in, since there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Busy {
-    /// Too many are waiting.
-    #[error("{MAX_TRANSACTIONS} transactions are waiting already")]
-    Full,
-}
+#[error("{MAX_TRANSACTIONS} transactions are waiting already")]
+pub struct Busy(pub TransactionId);
 
 impl Mempool {
     /// An empty one.
@@ -85,7 +82,7 @@ impl Mempool {
             return Ok(id);
         }
         if self.flying.len().max(self.waiting.len()) >= MAX_TRANSACTIONS {
-            return Err(Busy::Full);
+            return Err(Busy(id));
         }
         self.flying.insert(
             id,

@@ -130,6 +130,8 @@ pub struct Ready {
     pub evidence: Vec<Evidence>,
     /// What was refused, from whom, and why.
     pub refused: Vec<(Peer, String)>,
+    /// Submitted transactions for which there was no room.
+    pub turned_away: Vec<TransactionId>,
     /// Steps of the barrier.
     pub phases: Vec<PhaseStamp>,
     /// When to step again if nothing happens before.

@@ -22,7 +22,7 @@ use crate::batch::BatchContext;
 use crate::batch_pool::MAX_BODIES;
 use crate::far_behind::Lag;
 use crate::log::{self, write_batch, write_block, write_bundle, write_proof, write_record};
-use crate::mempool::Mempool;
+use crate::mempool::{Busy, Mempool};
 use crate::message::{Destination, Message, Outbound, Peer, Phase, Request};
 use crate::questions::{Questions, Want};
 use crate::ready::{Fatal, Input, Ready, Status, outbound};
@@ -123,8 +123,9 @@ impl ShardMember {
             }
             Input::Connected { .. } => {}
             Input::Submitted { transaction } => {
-                // The door before this one has room for less; a client asks again.
-                let _busy = self.mempool.submit(now, transaction);
+                if let Err(Busy(id)) = self.mempool.submit(now, transaction) {
+                    ready.turned_away.push(id);
+                }
             }
             Input::Executed(block) => self.on_executed(now, *block, ready),
             Input::Received { from, message } => {

@@ -9,8 +9,8 @@ use lockstep_consensus::{Arrival, TimerConfig};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, MemoryStore, Refusal, Transaction, TriePath};
 use lockstep_shard::{
-    Input, MAX_REPLAY, MAX_WAITING_PER_AUTHOR, Member, Mempool, Message, PACK_DELAY, PartName,
-    Peer, Ready, Request, Setup,
+    Input, MAX_REPLAY, MAX_TRANSACTIONS, MAX_WAITING_PER_AUTHOR, Member, Mempool, Message,
+    PACK_DELAY, PartName, Peer, Ready, Request, Setup,
 };
 use lockstep_types::{
     AccountId, AssetId, BatchDigest, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified,
@@ -68,6 +68,34 @@ fn a_clock_that_is_set_back_keeps_no_transaction_waiting() {
     let _looked = member.step(START, Input::Tick);
     let ready = member.step(START.after(PACK_DELAY), Input::Tick);
     assert_eq!(batches(&ready), 1);
+}
+
+#[test]
+fn who_hands_in_a_transaction_hears_that_there_was_no_room() {
+    let (mut member, genesis) = member();
+    let expiry = WindowNumber::new(8);
+    let signed = Transaction::sign(
+        &genesis.hash(),
+        &SecretKey::insecure_from_seed(1, "sender"),
+        0,
+        expiry,
+        vec![],
+    );
+    // Nobody looks at the signature here, so that many are made in no time.
+    let hand_in = |member: &mut Member, nonce: usize| {
+        let mut transaction = signed.clone();
+        transaction.nonce = nonce as u64;
+        let id = transaction.id(&genesis.hash());
+        let transaction = Verified::vouch(transaction);
+        let ready = member.step(START, Input::Submitted { transaction });
+        (id, ready.turned_away)
+    };
+    for nonce in 0..MAX_TRANSACTIONS {
+        assert_eq!(hand_in(&mut member, nonce).1, []);
+    }
+    assert_eq!(hand_in(&mut member, 0).1, [], "a repeat takes no room");
+    let (id, turned_away) = hand_in(&mut member, MAX_TRANSACTIONS);
+    assert_eq!(turned_away, [id]);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use lockstep_client::rpc::{Admission, Submitted};
 use lockstep_ledger::{Failure, History, MAX_TRANSACTION_BYTES, Refusal, Store, Transaction};
 use lockstep_shard::Executor;
-use lockstep_types::{
-    GenesisHash, Rejection, TransactionId, Verified, Verifier, WindowNumber, codec,
-};
+use lockstep_types::{GenesisHash, Rejection, TransactionId, Verified, Verifier, codec};
 
+use super::failed;
+use super::past::known_from_the_start;
+use crate::rpc::Answer;
 use crate::shared::Shared;
 
 /// Checks and admits decoded transactions; runs on a verifier thread and then on the
@@ -81,34 +82,37 @@ pub(super) fn failure_word(failure: &Failure) -> &'static str {
     }
 }
 
-/// Admits one transaction on the execution thread.
+/// Admits one transaction on the execution thread. Its window is that of the executed state: later
+/// blocks may be committed here whose transactions are still to come.
 pub(super) fn admit(
     executor: &Executor,
     store: &dyn Store,
     shared: &Shared,
     genesis: &GenesisHash,
-    window: WindowNumber,
     transaction: &Transaction,
-) -> (TransactionId, Admission) {
+) -> Answer<(TransactionId, Admission)> {
     let id = transaction.id(genesis);
     if shared.pending.has(&id) {
-        return (id, Admission::Pending);
+        return Ok((id, Admission::Pending));
     }
     let reject = |reason: &str, message: String| Admission::Rejected {
         reason: reason.to_owned(),
         message,
     };
-    let admission = match executor.ledger().admits(transaction, window) {
-        Ok(()) if shared.pending.is_full() => Admission::Busy {
+    let admission = match executor.ledger().admits(transaction, executor.window()) {
+        Ok(()) if shared.pool_is_full() => Admission::Busy {
             message: "the pool is full; try again".to_owned(),
         },
         Ok(()) => Admission::Accepted,
-        // A store that fails here fails the replica too; the client hears the refusal.
         Err(refusal @ Refusal::StaleNonce { .. }) => match History::new(store).find(&id) {
             Ok(Some(_)) => Admission::Executed,
-            _ => reject(refusal_word(&refusal), refusal.to_string()),
+            Ok(None) => {
+                known_from_the_start(store)?;
+                reject(refusal_word(&refusal), refusal.to_string())
+            }
+            Err(error) => return Err(failed(error)),
         },
         Err(refusal) => reject(refusal_word(&refusal), refusal.to_string()),
     };
-    (id, admission)
+    Ok((id, admission))
 }

@@ -15,6 +15,7 @@
 
 mod frame;
 mod gossip;
+mod newcomers;
 mod queue;
 mod streams;
 mod swarm;
@@ -119,6 +120,8 @@ pub enum NetworkEvent {
         /// As above.
         slot: Slot,
     },
+    /// A bug, and its text: the network is dead, and nothing else will come.
+    Broken(String),
 }
 
 /// Room that one incoming message takes. A peer may have a fixed number of messages waiting for

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::frame::{read_loop, write_loop};
 use super::gossip::{self, Gossip, GossipReceipt, INBOUND_SLOTS, Verdict};
+use super::newcomers::Newcomers;
 use super::queue::{OutQueue, QueueLimit};
 use super::streams::{Protocols, StreamEvent, Streams};
 use super::{Class, EventSink, NetworkConfig, NetworkEvent, PeerAddress, Slot, Traffic};
@@ -49,6 +50,7 @@ const MAX_COMMANDS: usize = 1_024;
 #[derive(NetworkBehaviour)]
 struct Behaviour {
     limits: connection_limits::Behaviour,
+    newcomers: Newcomers,
     allowed: allow_block_list::Behaviour<AllowedPeers>,
     streams: Streams,
     gossip: Gossip,
@@ -251,7 +253,15 @@ impl Network {
             gossip_slots: slots,
             max_message: config.max_message,
         };
-        tokio::spawn(task.run(receiver));
+        let told = Arc::clone(&task.sink);
+        let running = tokio::spawn(task.run(receiver));
+        tokio::spawn(async move {
+            if let Err(error) = running.await
+                && error.is_panic()
+            {
+                told(NetworkEvent::Broken(error.to_string()));
+            }
+        });
         Ok(handle)
     }
 }
@@ -274,6 +284,7 @@ fn swarm(config: &NetworkConfig, peers: &[PeerAddress]) -> Result<Swarm<Behaviou
         .map_err(NetworkError::Setup)?;
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
+        newcomers: Newcomers::default(),
         allowed,
         streams,
         gossip,
@@ -348,12 +359,14 @@ impl Task {
                     }
                     command => self.on_command(command),
                 },
-                Some(ended) = self.loops.join_next() => {
-                    if let Ok((peer, connection, error)) = ended {
+                Some(ended) = self.loops.join_next() => match ended {
+                    Ok((peer, connection, error)) => {
                         tracing::debug!(%peer, %error, "stream ended");
                         self.swarm.close_connection(connection);
                     }
-                }
+                    Err(bug) if bug.is_panic() => std::panic::resume_unwind(bug.into_panic()),
+                    Err(_aborted_with_its_connection) => {}
+                },
                 () = tokio::time::sleep_until(next_dial) => self.dial_due(),
             }
         }

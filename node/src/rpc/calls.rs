@@ -21,6 +21,8 @@ pub(super) const MAX_DEPTH: usize = 32;
 const MAX_CALLS: u32 = 64;
 /// After that many, one more in this time. Who asks for more is cut off.
 const CALL_EVERY: Duration = Duration::from_millis(50);
+/// Frames for each call: also what is no call costs work, and some frames are none.
+const FRAMES_PER_CALL: u32 = 2;
 
 /// How much a connection may still ask.
 #[derive(Debug, Default)]
@@ -28,10 +30,30 @@ pub(super) struct Allowance(Mutex<Asked>);
 
 #[derive(Debug, Default)]
 struct Asked {
+    requests: u32,
+    /// The frames of a WebSocket would be counted.
+    followed: bool,
     web_socket: bool,
-    /// When all that was asked will be forgotten.
-    until: Option<Instant>,
+    calls: Bucket,
+    frames: Bucket,
+    /// What might be frames, before it is known.
+    early: u32,
     too_much: bool,
+}
+
+/// So many at once, and one more in each stretch of time.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// When all that was taken will be forgotten.
+    until: Option<Instant>,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant, count: u32, most: u32, every: Duration) -> bool {
+        let until = self.until.unwrap_or(now).max(now) + every * count;
+        self.until = Some(until);
+        until <= now + every * most
+    }
 }
 
 impl Allowance {
@@ -39,9 +61,30 @@ impl Allowance {
         self.0.lock().expect("no holder of this lock panics")
     }
 
-    /// From now on calls do not wait for each other's answers.
-    pub(super) fn upgrade(&self) {
-        self.asked().web_socket = true;
+    /// A request has begun.
+    pub(super) fn request(&self) {
+        let mut asked = self.asked();
+        asked.requests = asked.requests.saturating_add(1);
+    }
+
+    /// From now on calls do not wait for each other's answers. Refused to a connection on which they
+    /// could not be counted.
+    pub(super) fn upgrade(&self) -> bool {
+        let mut asked = self.asked();
+        asked.web_socket = asked.followed && asked.requests == 1;
+        asked.web_socket
+    }
+
+    /// The client has sent so many frames, if it is a WebSocket. `followed`: they can be told apart.
+    pub(super) fn sent(&self, now: Instant, frames: u32, followed: bool) {
+        let mut asked = self.asked();
+        asked.followed = followed;
+        asked.early = asked.early.saturating_add(frames);
+        if asked.web_socket {
+            let frames = std::mem::take(&mut asked.early);
+            let (most, every) = (FRAMES_PER_CALL * MAX_CALLS, CALL_EVERY / FRAMES_PER_CALL);
+            asked.too_much |= !asked.frames.take(now, frames.min(2 * most), most, every);
+        }
     }
 
     /// The connection is to end.
@@ -55,9 +98,7 @@ impl Allowance {
         if !asked.web_socket {
             return true;
         }
-        let until = asked.until.unwrap_or(now).max(now) + CALL_EVERY;
-        asked.too_much |= until > now + CALL_EVERY * MAX_CALLS;
-        asked.until = Some(until);
+        asked.too_much |= !asked.calls.take(now, 1, MAX_CALLS, CALL_EVERY);
         !asked.too_much
     }
 }
@@ -171,12 +212,45 @@ mod tests {
     #[test]
     fn a_web_socket_that_asks_too_much_is_used_up_and_http_never() {
         let (now, all) = (Instant::now(), Allowance::default());
+        all.request();
+        all.sent(now, 0, true);
         assert!((0..1_000).all(|_| all.take(now)));
-        all.upgrade();
+        assert!(all.upgrade());
         assert!((0..MAX_CALLS).all(|_| all.take(now)));
         assert!((1..100).all(|later| all.take(now + later * CALL_EVERY)));
         assert!(!all.is_used_up());
         assert!(!all.take(now + 99 * CALL_EVERY));
         assert!(all.is_used_up() && !all.take(now + Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn frames_are_paid_for_also_those_that_came_with_the_request() {
+        let now = Instant::now();
+        let all = Allowance::default();
+        all.request();
+        all.sent(now, 0, false);
+        assert!(!all.upgrade(), "its frames cannot be told apart");
+        all.sent(now, 1_000_000, true);
+        assert!(!all.is_used_up(), "these are no frames as far as is known");
+        assert!(all.upgrade());
+        all.sent(now, 0, true);
+        assert!(all.is_used_up());
+
+        let all = Allowance::default();
+        all.request();
+        all.sent(now, 0, true);
+        assert!(all.upgrade());
+        let most = FRAMES_PER_CALL * MAX_CALLS;
+        all.sent(now, most, true);
+        assert!(!all.is_used_up());
+        all.sent(now + CALL_EVERY, FRAMES_PER_CALL, true);
+        assert!(!all.is_used_up());
+        all.sent(now + CALL_EVERY, 1, true);
+        assert!(all.is_used_up());
+
+        let all = Allowance::default();
+        (0..2).for_each(|_| all.request());
+        all.sent(now, 0, true);
+        assert!(!all.upgrade(), "not what opened the connection");
     }
 }

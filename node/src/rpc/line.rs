@@ -1,5 +1,5 @@
-//! A client's connection: it holds its [`Seat`] for as long as it lives, also as a WebSocket, and
-//! does not let the client ask on while it does not read its answers.
+//! A client's connection: it holds its [`Seat`] for as long as it lives, also as a WebSocket, counts
+//! what is sent over that, and does not let the client ask on while it does not read its answers.
 //!
 //! Breaks if: bytes are read past a stalled write. The WebSocket server starts a task for every
 //! message it reads, and each would keep its answer until the client reads.
@@ -8,21 +8,26 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::calls::Allowance;
+use super::frames::Frames;
 use super::guests::Seat;
 
 /// A client that takes nothing of its answer for this long is cut off.
 const MAX_WRITE_STALL: Duration = Duration::from_secs(10);
 
+/// Bytes of a WebSocket that are read at a time: no more frames than that pass uncounted.
+const WEB_SOCKET_READ: usize = 1 << 10;
+
 /// The connection.
 pub(super) struct Line {
     stream: TcpStream,
+    frames: Frames,
     /// Ends when the client has not read for too long.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Who wanted to read meanwhile.
@@ -35,6 +40,7 @@ impl Line {
     pub(super) fn new(stream: TcpStream, allowance: Arc<Allowance>, seat: Arc<Seat>) -> Self {
         Line {
             stream,
+            frames: Frames::default(),
             stalled: None,
             reader: None,
             allowance,
@@ -70,14 +76,29 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let aborted = || Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         if self.allowance.is_used_up() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            return aborted();
         }
         if self.stalled.is_some() {
             self.reader = Some(context.waker().clone());
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if !self.frames.may_come() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let mut bytes = [0; WEB_SOCKET_READ];
+        let most = buffer.remaining().min(WEB_SOCKET_READ);
+        let mut part = ReadBuf::new(&mut bytes[..most]);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
+        let frames = self.frames.read(part.filled());
+        let followed = self.frames.are_followed();
+        self.allowance.sent(Instant::now(), frames, followed);
+        if self.allowance.is_used_up() {
+            return aborted();
+        }
+        buffer.put_slice(part.filled());
+        read
     }
 }
 

@@ -5,6 +5,7 @@
 //! to the pool's own queue.
 
 mod calls;
+mod frames;
 mod guests;
 mod line;
 mod names;

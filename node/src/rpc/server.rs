@@ -51,6 +51,8 @@ pub trait Pages: Send + Sync + 'static {
     fn health(&self) -> (bool, String);
     /// Can it serve clients? Likewise.
     fn readiness(&self) -> (bool, String);
+    /// A bug, and its text: nobody is served any more.
+    fn broken(&self, bug: String);
 }
 
 /// A running server.
@@ -87,7 +89,8 @@ impl Server {
             .set_config(config)
             .to_service_builder();
         let guests = Arc::new(Guests::default());
-        tokio::spawn(async move {
+        let told = Arc::clone(&pages);
+        let accepting = tokio::spawn(async move {
             let mut closing = std::pin::pin!(stop.clone().shutdown());
             loop {
                 let accepted = tokio::select! {
@@ -127,6 +130,13 @@ impl Server {
                         () = stop.shutdown() => {}
                     }
                 });
+            }
+        });
+        tokio::spawn(async move {
+            if let Err(error) = accepting.await
+                && error.is_panic()
+            {
+                told.broken(error.to_string());
             }
         });
         Ok(Server { address, handle })
@@ -188,6 +198,7 @@ where
     }
 
     async fn answer(&self, request: hyper::Request<Incoming>) -> HttpResponse {
+        self.allowance.request();
         if !names::are_ours(request.headers(), self.listen) {
             let text = "this Host or Origin is not one of this node's: use its IP address\n";
             return plain(StatusCode::FORBIDDEN, "text/plain", text.to_owned());
@@ -203,7 +214,10 @@ where
             _ => return not_here(),
         }
         let request = if upgrade {
-            self.allowance.upgrade();
+            if !request.body().is_end_stream() || !self.allowance.upgrade() {
+                let text = "a WebSocket opens its connection, and its request has no body\n";
+                return plain(StatusCode::BAD_REQUEST, "text/plain", text.to_owned());
+            }
             request.map(HttpBody::new)
         } else {
             match whole(request).await {
