@@ -5,9 +5,10 @@
 //! ```text
 //! a record shows a state more than `max_replay` blocks above what is executed here
 //!    └─▶ everybody is asked for the newest; block sync, votes and all else go on meanwhile
-//!         ├─ one far ahead is held: the choice is written, nothing more is signed or begun
+//!         ├─ f + 1 hold one far ahead: the choice is written, nothing more is signed or begun
 //!         │    └─ all is synced and executed ─▶ a new start, which fetches it
-//!         └─ none is: blocks go on being replayed, until the next record
+//!         └─ all have answered, or had two seconds, and f + 1 do not: blocks go on being replayed,
+//!            until the next record
 //! ```
 //!
 //! Breaks if: the member goes on signing or executing after it has chosen, or a choice is made for
@@ -85,14 +86,16 @@ impl Lag {
             return None;
         };
         let worthwhile = |height| blocks_ahead(height, executed) > self.max_replay / 2;
-        if worthwhile(self.certified) && !seeking.is_answered(committee) {
+        // One of f + 1 is correct: there is one worthwhile when ours is given up. Who holds an older
+        // one than the newest may drop it at any time.
+        let held = seeking.held_by(committee.join_threshold());
+        let is_held = held.is_some_and(|state| worthwhile(state.link.block.header().height));
+        let chosen = seeking.newest().filter(|_| is_held);
+        if chosen.is_none() && worthwhile(self.certified) && !seeking.is_over(now, committee) {
             let again = seeking.ask(now, ready);
             ready.wake_at = Some(ready.wake_at.map_or(again, |set| set.min(again)));
             return None;
         }
-        // One of f + 1 is correct, so that the state is there when ours is given up for it.
-        let offered = seeking.held_by(committee.join_threshold());
-        let chosen = offered.filter(|state| worthwhile(state.link.block.header().height));
         self.phase = match chosen {
             Some(_) => Phase::Chosen,
             None => Phase::Following,

@@ -1,8 +1,9 @@
-//! The question who of a shard holds which state, put to all members until f + 1 of them have
-//! answered: one of those is correct and has what the newest record it applied has made. The newest
-//! state among the answers is the one to take.
+//! The question who of a shard holds which state, put to all members. When f + 1 of them hold one,
+//! one of those is correct, and the newest state among the answers is the one to take: correct members
+//! hold it, or come to when they apply its record. That f + 1 hold none can not be seen from f + 1
+//! answers, of which f may lie: it takes everybody's, or patience.
 //!
-//! Breaks if: an answer counts that is not checked, or an answer that nothing is held does not.
+//! Breaks if: an answer counts that is not checked, or the first few decide that nothing is held.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -17,9 +18,15 @@ use crate::snapshot::Manifest;
 /// How often everybody is asked while too few have answered.
 const SEEK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long it takes until those who have not answered do not count. A state's manifest crosses the
+/// slowest links in less.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Members that are asked, and what they hold.
 #[derive(Debug, Default)]
 pub(crate) struct Seeking {
+    /// When everybody was first asked.
+    since: Option<Time>,
     ask_at: Time,
     answers: BTreeMap<MemberIndex, Option<Arc<Manifest>>>,
 }
@@ -35,10 +42,20 @@ impl Seeking {
         self.answers.insert(member, manifest);
     }
 
-    /// Have enough members of the committee answered?
-    pub(crate) fn is_answered(&self, committee: &Committee) -> bool {
+    /// Is it decided that no more are held than the answers show? Everybody has answered, or f + 1
+    /// have and the others have had time.
+    pub(crate) fn is_over(&self, now: Time, committee: &Committee) -> bool {
         let others = committee.size().saturating_sub(1);
-        self.answers.len() >= committee.join_threshold().min(others)
+        let needed = match self.has_lasted(now, PATIENCE) {
+            true => committee.join_threshold().min(others),
+            false => others,
+        };
+        self.answers.len() >= needed
+    }
+
+    /// Was everybody first asked so long ago?
+    pub(crate) fn has_lasted(&self, now: Time, span: Duration) -> bool {
+        self.since.is_some_and(|since| now.since(since) >= span)
     }
 
     /// The newest state that anybody holds.
@@ -61,7 +78,8 @@ impl Seeking {
 
     /// Asks everybody when it is time to, and returns when it is the next time.
     pub(crate) fn ask(&mut self, now: Time, ready: &mut Ready) -> Time {
-        // A clock that was set back must not stretch the wait.
+        // A clock that was set back must not stretch a wait.
+        self.since = Some(self.since.map_or(now, |since| since.min(now)));
         if now >= self.ask_at || self.ask_at > now.after(SEEK_AGAIN) {
             self.ask_at = now.after(SEEK_AGAIN);
             ready.prompt.push(Outbound {

@@ -6,16 +6,18 @@
 //! ```text
 //! chosen, by a member far behind ───────┐
 //!                                       ▼
-//! seeking ── f + 1 have answered ──▶ fetching ── nothing left, all synced ──▶ complete
+//! seeking ── f + 1 hold a state ───▶ fetching ── nothing left, all synced ──▶ complete
 //!    ▲                                  │
-//!    └────── nobody holds it any more ──┘         then `finish_state_sync` looks at all of it
+//!    └──── nobody is of any use for it ─┘         then `finish_state_sync` looks at all of it
 //! ```
 //!
 //! A state is chosen by the commit proof of its record. What a peer sends is checked against it
-//! before it is written; who sends what does not fit is not asked again for a while.
+//! before it is written; who is of no use is found out one by one (`state_sync/sources.rs`).
 //!
 //! Breaks if: something unchecked is written, or the anchor and the ledger's head are written
 //! before everything they stand for.
+
+mod sources;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -41,26 +43,11 @@ use crate::message::{Destination, Message, Outbound, Peer, Request};
 use crate::ready::{Fatal, Input, Ready, Status};
 use crate::seeking::Seeking;
 use crate::snapshot::{Manifest, Part, PartBody, PartName};
+use sources::Sources;
 
-/// How long to go on asking when f + 1 members have answered that they hold no state, or nobody has
-/// a newer one than they. After a restart of all it takes a barrier until there is one again; a
+/// How long to go on asking when f + 1 members have answered and nobody holds a state. After a restart of all it takes a barrier until there is one again; a
 /// chain before its first record has none, and is fetched block by block.
 const SEEK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a member may take for a part before another one is asked; more after each question in a
-/// row that brought nothing, since the links may be slow. A late answer is as good as one in time.
-const ANSWER_TIME: Duration = Duration::from_millis(400);
-const MAX_ANSWER_TIME: Duration = Duration::from_secs(4);
-
-/// How long who sent something false is not asked.
-const SET_ASIDE: Duration = Duration::from_secs(30);
-
-/// Questions under way, to one member and in all. A part takes a server some milliseconds.
-const MAX_ASKED_OF_ONE: usize = 2;
-const MAX_ASKED: usize = 8;
-
-/// Questions in a row that brought nothing, per other member, before another state is sought.
-const MAX_FAILURES_EACH: usize = 4;
 
 const TARGET: &[u8] = b"Y";
 const TASK: u8 = b'y';
@@ -80,6 +67,17 @@ impl Task {
     fn key(&self) -> Vec<u8> {
         [&[TASK][..], &self.encode()].concat()
     }
+
+    /// For the state in this record.
+    fn question(&self, record: WindowNumber) -> Request {
+        match self {
+            Task::Record(number) => Request::Record(*number),
+            Task::Part(name) => Request::Part {
+                record,
+                name: name.clone(),
+            },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -87,15 +85,11 @@ struct Fetching {
     target: Arc<Manifest>,
     /// What is left, with the hash of the subtree for accounts.
     left: BTreeMap<Task, Digest>,
-    asked: BTreeMap<Task, (Peer, Time)>,
-    /// Questions in a row that brought nothing.
-    failures: usize,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// With the time of the first step.
-    Seeking(Seeking, Option<Time>),
+    Seeking(Seeking),
     /// By a member that was far behind; its old state is not forgotten yet.
     Chosen(Arc<Manifest>),
     Fetching(Fetching),
@@ -113,8 +107,7 @@ pub struct StateSync {
     forget: Vec<Write>,
     position: LogPosition,
     synced: LogPosition,
-    /// Who sent something false, and until when it is not asked.
-    set_aside: BTreeMap<MemberIndex, Time>,
+    sources: Sources,
     /// Whom to ask next.
     turn: u64,
 }
@@ -144,11 +137,9 @@ impl StateSync {
                 Phase::Fetching(Fetching {
                     target: Arc::new(target),
                     left: read_tasks(store)?,
-                    asked: BTreeMap::new(),
-                    failures: 0,
                 })
             }
-            None => Phase::Seeking(Seeking::default(), None),
+            None => Phase::Seeking(Seeking::default()),
         };
         Ok(StateSync {
             genesis: setup.genesis.clone(),
@@ -158,7 +149,7 @@ impl StateSync {
             forget,
             position: LogPosition::START,
             synced: LogPosition::START,
-            set_aside: BTreeMap::new(),
+            sources: Sources::new(CommitteeId::Shard(shard)),
             turn: 0,
         })
     }
@@ -187,15 +178,14 @@ impl StateSync {
             .committee(CommitteeId::Shard(self.shard))
             .size();
         match &self.phase {
-            Phase::Seeking(seeking, _) => seeking.measure(members, gauge),
-            Phase::Fetching(fetching) => gauge.note("questions", fetching.asked.len(), MAX_ASKED),
-            Phase::Chosen(_) | Phase::Complete => {}
+            Phase::Seeking(seeking) => seeking.measure(members, gauge),
+            Phase::Fetching(_) | Phase::Chosen(_) | Phase::Complete => {}
         }
-        gauge.note("peers set aside", self.set_aside.len(), members);
+        self.sources.measure(members, gauge);
     }
 
     fn seek_now(&mut self) {
-        if let Phase::Seeking(seeking, _) = &mut self.phase {
+        if let Phase::Seeking(seeking) = &mut self.phase {
             seeking.ask_now();
         }
     }
@@ -204,7 +194,7 @@ impl StateSync {
         let own = from.committee == CommitteeId::Shard(self.shard);
         match message.into_inner() {
             Message::Manifest(manifest) if own => {
-                if let Phase::Seeking(seeking, _) = &mut self.phase {
+                if let Phase::Seeking(seeking) = &mut self.phase {
                     seeking.on_answer(from.member, manifest);
                 }
             }
@@ -223,6 +213,7 @@ impl StateSync {
         if fetching.left.contains_key(&task) {
             ready.writes.push(write_record(record));
             fetching.done(&task, ready);
+            self.sources.on_done(&task);
         }
     }
 
@@ -232,21 +223,27 @@ impl StateSync {
         };
         let task = Task::Part(part.name.clone());
         let wanted = fetching.left.contains_key(&task) && part.record == fetching.target.number();
-        if !wanted || self.set_aside.contains_key(&from.member) {
+        if !wanted || self.sources.is_set_aside(&from) {
             return ready.refuse(from, "a part that is not wanted");
         }
-        let Some(body) = part.body else {
-            return fetching.failed(&task);
-        };
-        if let Err(reason) = fetching.take(&part.name, &body, ready) {
-            fetching.failed(&task);
-            self.set_aside.insert(from.member, now.after(SET_ASIDE));
-            ready.refuse(from, reason);
+        match part
+            .body
+            .map(|body| fetching.take(&part.name, &body, ready))
+        {
+            Some(Ok(())) => self.sources.on_given(&from, &task),
+            Some(Err(reason)) => {
+                self.sources.on_false(now, &from);
+                ready.refuse(from, reason);
+            }
+            None if self.sources.is_asked(&from, &task) => {
+                self.sources.on_lack(now, &from, &task);
+            }
+            None => ready.refuse(from, "no part, and it was not asked for one"),
         }
     }
 
     fn go_on(&mut self, now: Time, ready: &mut Ready) {
-        if let Phase::Seeking(..) = self.phase {
+        if let Phase::Seeking(_) = self.phase {
             self.seek(now, ready);
         }
         if let Phase::Chosen(target) = &self.phase {
@@ -257,18 +254,19 @@ impl StateSync {
         }
     }
 
-    /// Asks everybody, and chooses the newest state once enough have answered.
+    /// Asks everybody, and chooses the newest state once so many hold one that one of them is
+    /// correct. Members that hold none, as after a restart, are not among those while others may answer.
     fn seek(&mut self, now: Time, ready: &mut Ready) {
         let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
-        let Phase::Seeking(seeking, since) = &mut self.phase else {
+        let Phase::Seeking(seeking) = &mut self.phase else {
             return;
         };
-        let since = *since.get_or_insert(now);
-        let heard = seeking.is_answered(committee);
-        if let Some(target) = seeking.newest().filter(|_| heard) {
+        let is_over = seeking.is_over(now, committee);
+        let is_held = seeking.held_by(committee.join_threshold()).is_some();
+        if let Some(target) = seeking.newest().filter(|_| is_held || is_over) {
             return self.choose(target, ready);
         }
-        if heard && now.since(since) >= SEEK_PATIENCE {
+        if is_over && seeking.has_lasted(now, SEEK_PATIENCE) {
             self.phase = Phase::Complete;
             return;
         }
@@ -301,71 +299,74 @@ impl StateSync {
         // From here on the store says where its history starts.
         ready.writes.push(write_base(&Base::of(&target)));
         ready.writes.push(write_record(&target.record));
-        self.phase = Phase::Fetching(Fetching {
-            target,
-            left,
-            asked: BTreeMap::new(),
-            failures: 0,
-        });
+        self.sources.begin();
+        self.phase = Phase::Fetching(Fetching { target, left });
     }
 
     fn fetch(&mut self, now: Time, ready: &mut Ready) {
-        let committee = self.genesis.committee(CommitteeId::Shard(self.shard));
-        let others = committee.size().saturating_sub(1);
-        self.set_aside.retain(|_, until| now < *until);
-        let Phase::Fetching(fetching) = &mut self.phase else {
+        let Phase::Fetching(fetching) = &self.phase else {
             return;
         };
         if fetching.left.is_empty() {
             self.phase = Phase::Complete;
             return;
         }
-        fetching.pass_over_the_slow(now);
-        if fetching.failures > MAX_FAILURES_EACH * others {
+        self.sources.pass_over_the_slow(now);
+        let own = self.genesis.committee(CommitteeId::Shard(self.shard));
+        let others = own.indices().filter(|member| *member != self.me);
+        if self.sources.are_of_no_use(others) {
+            return self.give_up(now, ready);
+        }
+        let idle = fetching
+            .left
+            .keys()
+            .filter(|task| self.sources.is_idle(task));
+        let idle: Vec<Task> = idle.take(sources::MAX_ASKED).cloned().collect();
+        let target = fetching.target.number();
+        for task in idle {
+            let whom = self.whom(now, &task);
+            self.turn = self.turn.wrapping_add(1);
+            let Some(peer) = whom.filter(|_| self.sources.is_idle(&task)) else {
+                continue;
+            };
+            ready.prompt.push(Outbound {
+                to: Destination::Member(peer),
+                message: Message::Request(task.question(target)),
+            });
+            self.sources.ask(now, peer, task);
+        }
+        ready.wake_at = self.sources.next_at(now);
+    }
+
+    /// Nobody has been of any use for the state: another is sought.
+    fn give_up(&mut self, now: Time, ready: &mut Ready) {
+        if let Phase::Fetching(fetching) = &self.phase {
             for task in fetching.left.keys() {
                 self.forget.push(Write::delete(Column::Meta, task.key()));
             }
-            self.phase = Phase::Seeking(Seeking::default(), None);
-            return self.seek(now, ready);
         }
-        let own = CommitteeId::Shard(self.shard);
-        let idle: Vec<Task> = fetching.idle().cloned().collect();
-        for task in idle {
-            if fetching.asked.len() >= MAX_ASKED {
-                break;
-            }
-            let beacon = matches!(task, Task::Record(_)) && self.turn.is_multiple_of(2);
-            let of = if beacon { CommitteeId::Beacon } else { own };
-            let members = self.genesis.committee(of);
-            let whom = (0..members.size() as u64)
-                .map(|step| members.by_turn(self.turn.wrapping_add(step)))
-                .find(|member| {
-                    let peer = Peer {
-                        committee: of,
-                        member: *member,
-                    };
-                    let myself = of == own && *member == self.me;
-                    let aside = of == own && self.set_aside.contains_key(member);
-                    !myself && !aside && fetching.asked_of(&peer) < MAX_ASKED_OF_ONE
-                });
-            self.turn = self.turn.wrapping_add(1);
-            let Some(member) = whom else { continue };
-            let peer = Peer {
-                committee: of,
-                member,
-            };
-            let request = fetching.question(&task);
-            fetching
-                .asked
-                .insert(task, (peer, now.after(fetching.answer_time())));
-            ready.prompt.push(Outbound {
-                to: Destination::Member(peer),
-                message: Message::Request(request),
-            });
-        }
-        let answers = fetching.asked.values().map(|(_, deadline)| *deadline);
-        let asides = self.set_aside.values().copied();
-        ready.wake_at = answers.chain(asides).min();
+        self.phase = Phase::Seeking(Seeking::default());
+        self.seek(now, ready);
+    }
+
+    /// Whom to ask for something: the next one that may be asked. The beacon has records too.
+    fn whom(&self, now: Time, task: &Task) -> Option<Peer> {
+        let own = Peer {
+            committee: CommitteeId::Shard(self.shard),
+            member: self.me,
+        };
+        let of_beacon = matches!(task, Task::Record(_)) && self.turn.is_multiple_of(2);
+        let committee = match of_beacon {
+            true => CommitteeId::Beacon,
+            false => own.committee,
+        };
+        let members = self.genesis.committee(committee);
+        let turns = (0..members.size() as u64).map(|step| self.turn.wrapping_add(step));
+        let mut peers = turns.map(|turn| Peer {
+            committee,
+            member: members.by_turn(turn),
+        });
+        peers.find(|peer| *peer != own && self.sources.may_ask(now, peer))
     }
 
     /// The state that is fetched, once one is chosen.
@@ -373,7 +374,7 @@ impl StateSync {
         match &self.phase {
             Phase::Fetching(fetching) => Some(&fetching.target),
             Phase::Chosen(target) => Some(target),
-            Phase::Seeking(..) | Phase::Complete => None,
+            Phase::Seeking(_) | Phase::Complete => None,
         }
     }
 
@@ -404,55 +405,8 @@ impl StateSync {
 }
 
 impl Fetching {
-    fn question(&self, task: &Task) -> Request {
-        match task {
-            Task::Record(number) => Request::Record(*number),
-            Task::Part(name) => Request::Part {
-                record: self.target.number(),
-                name: name.clone(),
-            },
-        }
-    }
-
-    fn answer_time(&self) -> Duration {
-        let failures = u32::try_from(self.failures).unwrap_or(u32::MAX);
-        let time = ANSWER_TIME.saturating_mul(failures.saturating_add(1));
-        time.min(MAX_ANSWER_TIME)
-    }
-
-    fn idle(&self) -> impl Iterator<Item = &Task> {
-        let idle = self
-            .left
-            .keys()
-            .filter(|task| !self.asked.contains_key(*task));
-        idle.take(MAX_ASKED)
-    }
-
-    fn asked_of(&self, peer: &Peer) -> usize {
-        self.asked
-            .values()
-            .filter(|(asked, _)| asked == peer)
-            .count()
-    }
-
-    fn failed(&mut self, task: &Task) {
-        self.asked.remove(task);
-        self.failures += 1;
-    }
-
-    fn pass_over_the_slow(&mut self, now: Time) {
-        let before = self.asked.len();
-        // A clock that was set back must not stretch the wait.
-        let latest = now.after(MAX_ANSWER_TIME);
-        let asked = &mut self.asked;
-        asked.retain(|_, (_, deadline)| now < *deadline && *deadline <= latest);
-        self.failures += before - self.asked.len();
-    }
-
     fn done(&mut self, task: &Task, ready: &mut Ready) {
         self.left.remove(task);
-        self.asked.remove(task);
-        self.failures = 0;
         ready.writes.push(Write::delete(Column::Meta, task.key()));
     }
 

@@ -3,131 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use core::time::Duration;
-use std::sync::Arc;
 
-use lockstep_consensus::{Arrival, TimerConfig};
-use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Durability, LedgerFrame, MemoryStore, Store};
-use lockstep_shard::{
-    CertifiedCheckpoint, CertifiedRecord, Input, Manifest, Member, Message, Peer, Ready, Request,
-    Setup, ShardEntry, finish_state_sync,
-};
-use lockstep_types::generate::Random;
-use lockstep_types::{
-    Block, CommitteeId, Durable, Header, Height, MemberIndex, ShardId, Time, Verified,
-    WindowNumber, hash,
-};
-use parity_scale_codec::{DecodeAll, Encode};
-
-const START: Time = Time::from_millis(10_000);
-const MAX_REPLAY: u64 = 30;
-const SHARD: CommitteeId = CommitteeId::Shard(ShardId::new(0));
-
-struct Host {
-    setup: Setup,
-    store: MemoryStore,
-    member: Member,
-    now: Time,
-}
-
-impl Host {
-    fn new() -> Self {
-        let shape = DevelopmentSpec {
-            time: START,
-            ..DevelopmentSpec::default()
-        };
-        let (genesis, keys) = Genesis::development(&shape).unwrap();
-        let me = MemberIndex::new(3);
-        let setup = Setup {
-            genesis: Arc::new(genesis),
-            committee: SHARD,
-            me,
-            signer: Arc::new(keys.validator(SHARD, me).unwrap().key.clone()),
-            timers: TimerConfig::default(),
-            arrival: Arrival::Unasked,
-            max_replay: MAX_REPLAY,
-        };
-        let store = MemoryStore::default();
-        let member = Member::recover(setup.clone(), &store, None).unwrap();
-        Host {
-            setup,
-            store,
-            member,
-            now: START,
-        }
-    }
-
-    fn step(&mut self, input: Input) -> Ready {
-        self.now = self.now.after(Duration::from_millis(1));
-        self.member.step(self.now, input)
-    }
-
-    fn hear(&mut self, from: Peer, message: Message) -> Ready {
-        let message = Verified::vouch(message); // only its numbers are looked at
-        self.step(Input::Received { from, message })
-    }
-
-    fn hear_record(&mut self, number: u64, height: u64) -> Ready {
-        let from = Peer {
-            committee: CommitteeId::Beacon,
-            member: MemberIndex::new(0),
-        };
-        self.hear(from, Message::Record(Arc::new(record(number, height))))
-    }
-
-    fn answer(&mut self, member: u8, state: Option<Manifest>) -> Ready {
-        let from = Peer {
-            committee: SHARD,
-            member: MemberIndex::new(member),
-        };
-        self.hear(from, Message::Manifest(state.map(Arc::new)))
-    }
-
-    /// Writes what the step asks for and tells the member.
-    fn sync(&mut self, ready: &Ready) -> Ready {
-        self.store
-            .write(ready.writes(), Durability::Synced)
-            .unwrap();
-        self.step(Input::Synced(Durable::synced(ready.position())))
-    }
-
-    fn restart(&mut self) {
-        let finished = finish_state_sync(&self.setup.genesis, ShardId::new(0), &self.store);
-        assert!(finished.unwrap().is_none(), "nothing was fetched");
-        self.member = Member::recover(self.setup.clone(), &self.store, None).unwrap();
-    }
-}
-
-fn record(number: u64, height: u64) -> CertifiedRecord {
-    let mut random = Random::new(number);
-    let mut record: CertifiedRecord = random.make();
-    let mut certified: CertifiedCheckpoint = random.make();
-    certified.checkpoint.seal.height = Height::new(height);
-    record.record.number = WindowNumber::new(number);
-    record.record.shards = vec![ShardEntry::Certified(Box::new(certified))];
-    record
-}
-
-fn state(number: u64, height: u64) -> Manifest {
-    let mut random = Random::new(number);
-    let mut state: Manifest = random.make();
-    let header = Header {
-        height: Height::new(height),
-        ..random.make()
-    };
-    state.link.block = Block::new(header, Vec::new());
-    let accounts = hash("test/accounts", &number);
-    let bytes = (accounts, None::<WindowNumber>, 0u8, 0u8).encode(); // no traffic
-    state.ledger = LedgerFrame::decode_all(&mut &bytes[..]).unwrap();
-    state.record = Arc::new(record(number, height));
-    state
-}
-
-fn asks_for_a_state(ready: &Ready) -> bool {
-    let mut sent = ready.prompt.iter();
-    sent.any(|outbound| matches!(outbound.message, Message::Request(Request::Manifest)))
-}
+use common::{Host, MAX_REPLAY, asks_for_a_state, state};
+use lockstep_shard::{Input, Member};
+use lockstep_types::Height;
 
 #[test]
 fn b23_a_state_is_sought_beyond_the_limit_only() {
@@ -148,8 +30,9 @@ fn b23_without_a_state_far_ahead_it_goes_on_with_blocks() {
         let mut host = Host::new();
         let _asked = host.hear_record(1, 1_000);
         let _one = host.answer(0, offered);
-        let two = host.answer(1, None);
-        assert!(two.writes().is_empty() && !two.restart);
+        let _two = host.answer(1, None);
+        let three = host.answer(2, None);
+        assert!(three.writes().is_empty() && !three.restart);
         assert!(host.member.status().signs);
         for _ in 0..10 {
             host.now = host.now.after(Duration::from_millis(300));
@@ -159,12 +42,44 @@ fn b23_without_a_state_far_ahead_it_goes_on_with_blocks() {
     }
 }
 
+/// Of f + 1 answers f may be lies.
+#[test]
+fn b23_one_fast_liar_does_not_keep_it_from_a_state() {
+    for offered in [None, Some(state(1, MAX_REPLAY / 2))] {
+        let mut host = Host::new();
+        let _asked = host.hear_record(5, 1_000);
+        let _liar = host.answer(0, offered);
+        let one = host.answer(1, Some(state(4, 800)));
+        assert!(!one.needs_sync(), "one of the two may lie");
+        let two = host.answer(2, Some(state(4, 800)));
+        assert!(two.needs_sync(), "these two show it");
+        assert!(host.sync(&two).restart);
+    }
+}
+
+#[test]
+fn b23_who_does_not_answer_is_waited_for_no_longer_than_two_seconds() {
+    let mut host = Host::new();
+    let _asked = host.hear_record(5, 1_000);
+    let _one = host.answer(0, None);
+    let _two = host.answer(1, Some(state(4, 800)));
+    let mut asked = 0;
+    for _ in 0..40 {
+        host.now = host.now.after(Duration::from_millis(100));
+        asked += usize::from(asks_for_a_state(&host.step(Input::Tick)));
+    }
+    assert_eq!(asked, 3, "after 0.5, 1, and 1.5 seconds");
+    let late = host.answer(2, Some(state(4, 800)));
+    assert!(!late.needs_sync(), "with the next record it asks again");
+    assert!(host.member.status().signs);
+}
+
 #[test]
 fn b23_the_choice_is_synced_before_it_leaves_and_nothing_is_begun_meanwhile() {
     let mut host = Host::new();
     let _asked = host.hear_record(5, 1_000);
     let _one = host.answer(0, Some(state(3, 600)));
-    // One alone may hold the newer state, and go; two hold the older.
+    // Two hold one worthwhile. The newest is what the others hold too, or will in a moment.
     let chosen = host.answer(1, Some(state(4, 800)));
     assert!(chosen.needs_sync() && !chosen.restart);
     assert!(!host.member.status().signs);
@@ -178,11 +93,11 @@ fn b23_the_choice_is_synced_before_it_leaves_and_nothing_is_begun_meanwhile() {
     assert!(host.sync(&chosen).restart);
     for _ in 0..2 {
         host.restart();
-        assert_eq!(host.member.fetches(), Some(Height::new(600)));
+        assert_eq!(host.member.fetches(), Some(Height::new(800)));
         assert!(!host.member.status().signs);
     }
     let begun = host.step(Input::Tick);
     let _synced = host.sync(&begun);
     host.restart();
-    assert_eq!(host.member.fetches(), Some(Height::new(600)));
+    assert_eq!(host.member.fetches(), Some(Height::new(800)));
 }
