@@ -317,10 +317,9 @@ impl StateSync {
         if self.sources.are_of_no_use(others) {
             return self.give_up(now, ready);
         }
-        let idle = fetching
-            .left
-            .keys()
-            .filter(|task| self.sources.is_idle(task));
+        // Parts first: who is asked for one keeps the state, and records are kept anyway.
+        let tasks = fetching.left.keys().rev();
+        let idle = tasks.filter(|task| self.sources.is_idle(task));
         let idle: Vec<Task> = idle.take(sources::MAX_ASKED).cloned().collect();
         let target = fetching.target.number();
         for task in idle {

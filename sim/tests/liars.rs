@@ -65,6 +65,7 @@ fn expected(kind: Kind) -> &'static [&'static str] {
         | Kind::Replayer
         | Kind::Selective
         | Kind::Silent
+        | Kind::StateDenier
         | Kind::Twin => &[],
     }
 }

@@ -198,11 +198,22 @@ fn it_comes_back_although_it_dies_while_it_fetches() {
     }
 }
 
+/// Member 3 lies to member 1, which always hears from it first, and from member 2 last.
+fn run_with_liar(max_replay: u64, seed: u64, kind: Kind) -> Run {
+    let mut run = Run::replaying(max_replay, seed, 1);
+    run.world.corrupt(&member(3), kind);
+    for (other, millis) in [(0, 20), (2, 60)] {
+        let slower = Duration::from_millis(millis);
+        let network = run.world.network_mut();
+        network.slow_down(member(other), member(1), slower);
+    }
+    run
+}
+
 #[test]
 fn it_comes_back_although_one_of_them_lies() {
-    for seed in 20..26 {
-        let mut run = Run::new(seed, 1);
-        run.world.corrupt(&member(3), Kind::SyncLiar);
+    for (seed, kind) in (20..).zip([Kind::SyncLiar, Kind::StateDenier].repeat(4)) {
+        let mut run = run_with_liar(MAX_REPLAY, seed, kind);
         run.go(6_000);
         run.world
             .harm(&member(1), Harm::Wipe, Duration::from_millis(200));
@@ -210,5 +221,18 @@ fn it_comes_back_although_one_of_them_lies() {
         run.until_back(&member(1));
         run.go(2_000);
         assert!(run.is_back(&member(1)));
+    }
+}
+
+#[test]
+fn one_far_behind_gets_a_state_although_one_of_them_lies() {
+    for seed in 20..26 {
+        let mut run = run_with_liar(30, seed, Kind::StateDenier);
+        run.go(3_000);
+        run.world.crash(&member(1), Duration::from_secs(12));
+        run.go(12_010);
+        run.until_back(&member(1));
+        let left = run.world.left_behind();
+        assert!(left > 0, "seed {seed}: it has replayed every block");
     }
 }

@@ -27,6 +27,7 @@ mod seat;
 mod selective;
 mod silent;
 mod stale;
+mod state_denier;
 mod sync_liar;
 mod tc_forger;
 mod vote_replacer;
@@ -82,6 +83,7 @@ pub enum Kind {
     Selective,
     Silent,
     Stale,
+    StateDenier,
     SyncLiar,
     TcForger,
     /// Two honest copies with one key, see `copies.rs`.
@@ -94,7 +96,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 25] = [
         Kind::BadBatch,
         Kind::DoubleVoter,
         Kind::DuplicateSigner,
@@ -112,6 +114,7 @@ impl Kind {
         Kind::Selective,
         Kind::Silent,
         Kind::Stale,
+        Kind::StateDenier,
         Kind::SyncLiar,
         Kind::TcForger,
         Kind::Twin,
@@ -126,9 +129,11 @@ impl Kind {
         let at_beacon = committee == CommitteeId::Beacon;
         let fits = |kind: &Kind| match kind {
             Kind::Forger | Kind::RecordLiar => at_beacon,
-            Kind::BadBatch | Kind::FalseCheckpoint | Kind::OutboxForger | Kind::WithheldBatch => {
-                !at_beacon
-            }
+            Kind::BadBatch
+            | Kind::FalseCheckpoint
+            | Kind::OutboxForger
+            | Kind::StateDenier
+            | Kind::WithheldBatch => !at_beacon,
             _ => true,
         };
         Self::ALL.into_iter().filter(fits).collect()
@@ -182,6 +187,7 @@ impl Kind {
             Kind::Selective => Box::new(selective::Selective::new(random)),
             Kind::Silent => Box::new(silent::Silent::new(random)),
             Kind::Stale => Box::<stale::Stale>::default(),
+            Kind::StateDenier => Box::<state_denier::StateDenier>::default(),
             Kind::SyncLiar => Box::new(sync_liar::SyncLiar),
             Kind::TcForger => Box::<tc_forger::TcForger>::default(),
             Kind::Twin => unreachable!("two honest processes, which the world runs"),
@@ -212,6 +218,7 @@ impl Kind {
             Kind::Selective => "selective",
             Kind::Silent => "silent",
             Kind::Stale => "stale",
+            Kind::StateDenier => "state-denier",
             Kind::SyncLiar => "sync-liar",
             Kind::TcForger => "tc-forger",
             Kind::Twin => "twin",
