@@ -1,7 +1,8 @@
 //! Missing blocks. A replica asks for a whole range, from just above what it has committed to a
-//! block it knows to be certified, one request at a time; whoever does not answer in time is
-//! passed over for the next member that signed the certificate. Its answer is as good when it comes
-//! late: over slow links all of them do.
+//! block it knows to be certified, one request at a time. Each goes to the next member that signed
+//! the certificate, and who did not answer in time, or gave less than an answer holds, is passed over
+//! until all others were. So who has the blocks is found once and stays with us, and who has them and
+//! gives a few at a time does not. An answer is as good when it comes late: over slow links all do.
 //!
 //! An answer needs no trust: its blocks hang on a block we have, each names its parent by hash, and
 //! each parent's certificate was checked. So an answer that stops short of the block asked for is
@@ -11,13 +12,14 @@
 //! decides what is asked for.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_types::{
     BlockId, Gauge, Hasher, Height, LinkedBlock, MemberIndex, QuorumCertificate, Time,
 };
 
 use crate::block_tree::Served;
+use crate::message::is_full;
 use crate::ready::{LogRequest, Ready, To};
 use crate::{Application, Fatal, Message, Refusal, Replica};
 
@@ -42,15 +44,17 @@ struct Outstanding {
 #[derive(Clone, Default)]
 pub(crate) struct Fetch {
     outstanding: Option<Outstanding>,
-    /// Who was asked for which block and has not answered yet, in time or not.
-    asked: BTreeMap<MemberIndex, BlockId>,
+    /// Who was asked for which range and has not answered yet, in time or not.
+    asked: BTreeMap<MemberIndex, (Height, BlockId)>,
     /// Questions in a row that brought nothing in time.
     failures: u32,
     /// Where the last answer ended.
     next: Option<Height>,
-    /// Whom to ask: counts up with every answer that did not help.
-    turn: usize,
-    /// Who showed us that we miss something; asked first.
+    /// Who was asked last: the next question goes to another one.
+    last: Option<MemberIndex>,
+    /// Whose last answer was less than it could be, or did not come.
+    passed: BTreeSet<MemberIndex>,
+    /// Who showed us that we miss something; asked first, but nothing else: a liar shows it always.
     hint: Option<MemberIndex>,
     /// Since when the block is missed.
     missed_since: Option<(BlockId, Time)>,
@@ -74,7 +78,8 @@ impl Fetch {
             asked,
             failures,
             next,
-            turn,
+            last,
+            passed,
             hint,
             missed_since,
             served: _,
@@ -82,19 +87,21 @@ impl Fetch {
         } = self;
         let outstanding = outstanding.map(|asked| asked.peer);
         let missed = missed_since.map(|(tip, _)| tip);
-        let turn = *turn as u64;
-        hasher.value(&(outstanding, asked, failures, next, turn, hint, missed))
+        let whom = (last, passed, hint);
+        hasher.value(&(outstanding, asked, failures, next, whom, missed))
     }
 
     /// How full it is.
     pub(crate) fn measure(&self, members: usize, gauge: &mut dyn Gauge) {
         gauge.note("peers served", self.served.len(), members);
         gauge.note("answers expected", self.asked.len(), members);
+        gauge.note("members passed over", self.passed.len(), members);
     }
 
     fn idle(&mut self) {
         self.outstanding = None;
         self.asked.clear();
+        self.passed.clear();
         self.failures = 0;
         self.next = None;
         self.hint = None;
@@ -102,13 +109,20 @@ impl Fetch {
         self.wake_at = None;
     }
 
-    /// The last answer, or its absence, did not help: start over with the next peer.
-    fn pass_over(&mut self) {
+    /// The last answer, or its absence, did not help: start over with another peer.
+    fn pass_over(&mut self, peer: MemberIndex) {
+        self.passed.insert(peer);
         self.outstanding = None;
         self.next = None;
         self.hint = None;
-        self.turn = self.turn.wrapping_add(1);
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The first of these after the member asked last that is not passed over.
+    fn next_of(&self, members: &[MemberIndex]) -> Option<MemberIndex> {
+        let mut fresh = members.iter().filter(|m| !self.passed.contains(m));
+        let first = fresh.clone().next();
+        fresh.find(|m| Some(**m) > self.last).or(first).copied()
     }
 
     /// How long the next answer may take: members that are gone cost little, slow links get more.
@@ -160,7 +174,7 @@ impl<A: Application> Replica<A> {
                 self.fetch.wake_at = Some(outstanding.deadline);
                 return;
             }
-            self.fetch.pass_over();
+            self.fetch.pass_over(outstanding.peer);
         }
         let since = match self.fetch.missed_since {
             Some((tip, since)) if tip == wanted.block => since,
@@ -183,27 +197,30 @@ impl<A: Application> Replica<A> {
         self.fetch.outstanding = Some(Outstanding { peer, deadline });
         self.fetch.wake_at = Some(deadline);
         let tip = wanted.block;
-        self.fetch.asked.insert(peer, tip);
+        self.fetch.last = Some(peer);
+        self.fetch.asked.insert(peer, (from, tip));
         out.send(To::Member(peer), Message::BlockRequest { from, tip });
     }
 
-    /// Who hinted at the block, else its voters in turn: f + 1 of them are correct and have it.
+    /// Who hinted at the block, then its voters in turn: f + 1 of them are correct and have it. Others
+    /// are asked when no voter helps, and everybody again when nobody does.
     fn whom_to_ask(&mut self, wanted: &QuorumCertificate) -> Option<MemberIndex> {
-        if let Some(hint) = self.fetch.hint.take() {
+        let hint = self.fetch.hint.take();
+        let is_first = self.fetch.next.is_none();
+        if let Some(hint) = hint.filter(|hint| is_first && !self.fetch.passed.contains(hint)) {
             return Some(hint);
         }
         let me = self.me();
-        let mut voters: Vec<_> = wanted.signers.iter().filter(|m| *m != me).collect();
-        if voters.is_empty() {
-            voters = self
-                .context()
-                .committee
-                .indices()
-                .filter(|m| *m != me)
-                .collect();
-        }
-        let turn = self.fetch.turn.checked_rem(voters.len())?;
-        Some(voters[turn])
+        let others = self.context().committee.indices().filter(|m| *m != me);
+        let (voters, silent): (Vec<_>, Vec<_>) = others.partition(|m| wanted.signers.contains(*m));
+        self.fetch
+            .next_of(&voters)
+            .or_else(|| self.fetch.next_of(&silent))
+            .or_else(|| {
+                self.fetch.passed.clear();
+                self.fetch.next_of(&voters)
+            })
+            .or_else(|| self.fetch.next_of(&silent))
     }
 
     /// A peer asks for blocks.
@@ -241,13 +258,14 @@ impl<A: Application> Replica<A> {
         mut blocks: Vec<LinkedBlock>,
         out: &mut Ready,
     ) -> Result<(), Refusal> {
-        let Some(tip) = self.fetch.asked.remove(&peer) else {
+        let Some((from, tip)) = self.fetch.asked.remove(&peer) else {
             return Err(Refusal::NotAsked);
         };
         let awaited = self.fetch.outstanding.take_if(|asked| asked.peer == peer);
         if awaited.is_none() && self.application.is_full() {
             return Ok(()); // room is kept for the answer that is awaited
         }
+        let is_whole = is_whole_answer(&blocks, from, &tip);
         self.keep_certified(&mut blocks, &tip);
         self.check_for_fork(&blocks, out);
         let floor = self.committed().header().height;
@@ -268,8 +286,13 @@ impl<A: Application> Replica<A> {
             (Some(height), None) => {
                 self.fetch.next = self.fetch.next.max(Some(height.next()));
                 self.fetch.failures = 0;
+                if is_whole {
+                    self.fetch.passed.remove(&peer);
+                } else {
+                    self.fetch.passed.insert(peer);
+                }
             }
-            _ if awaited.is_some() => self.fetch.pass_over(),
+            _ if awaited.is_some() => self.fetch.pass_over(peer),
             _ => {} // somebody else is asked by now
         }
         problem.map_or(Ok(()), Err)
@@ -312,4 +335,12 @@ impl<A: Application> Replica<A> {
             });
         }
     }
+}
+
+/// Does an answer begin where it was asked to, and go on to the block asked for or for as long as
+/// an answer may be?
+fn is_whole_answer(blocks: &[LinkedBlock], from: Height, tip: &BlockId) -> bool {
+    let first = blocks.first().map(|link| link.block.header().height);
+    let reaches = blocks.iter().any(|link| link.block.id() == *tip);
+    first == Some(from) && (reaches || is_full(blocks))
 }

@@ -29,6 +29,12 @@ pub const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Largest encoded message: a full answer and one more block, with room for certificates.
 pub const MAX_MESSAGE_BYTES: usize = MAX_ANSWER_BYTES + MAX_PAYLOAD_BYTES + (1 << 20);
 
+/// Does an answer with these blocks hold no more?
+pub(crate) fn is_full(blocks: &[LinkedBlock]) -> bool {
+    let payloads = blocks.iter().map(|link| link.block.payload().len());
+    blocks.len() >= MAX_BLOCKS_PER_ANSWER || payloads.sum::<usize>() > MAX_ANSWER_BYTES
+}
+
 /// A block sent by the leader of its view, with what justifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Proposal {
@@ -241,13 +247,11 @@ impl Message {
     /// As many of `blocks`, which ascend from the first height asked for, as one answer takes.
     /// None when there is none.
     pub fn answer(blocks: impl IntoIterator<Item = Arc<LinkedBlock>>) -> Option<Message> {
-        let mut bytes = 0;
         let mut taken = Vec::new();
-        for link in blocks.into_iter().take(MAX_BLOCKS_PER_ANSWER) {
-            if bytes > MAX_ANSWER_BYTES {
+        for link in blocks {
+            if is_full(&taken) {
                 break;
             }
-            bytes += link.block.payload().len();
             taken.push((*link).clone());
         }
         (!taken.is_empty()).then_some(Message::Blocks(taken))

@@ -931,15 +931,7 @@ fn r27_a_voter_has_the_block_and_its_ancestors_on_disk() {
 
 #[test]
 fn r28_a_replica_far_behind_catches_up_by_ranges() {
-    let mut world = World::new(4);
-    world.drop_when(|sent| sent.to == 3);
-    for number in 0..200 {
-        world.submit(number);
-        world.run_ms(if number % 4 == 0 { 600 } else { 60 });
-    }
-    let behind = world.commits[0].len();
-    assert!(behind > 2 * MAX_BLOCKS_PER_ANSWER, "{behind}");
-    world.drop_nothing();
+    let (mut world, behind) = far_behind();
     world.connect_all();
     world.run_ms(5_000);
     assert!(world.commits[3].len() >= behind);
@@ -995,6 +987,81 @@ fn r28_who_does_not_answer_is_passed_over() {
     world.connect_all();
     world.run_ms(3_000);
     assert_eq!(world.commits[3].len(), 1);
+}
+
+/// Member 3 misses this many blocks, and is connected again.
+fn far_behind() -> (World, usize) {
+    let mut world = World::new(4);
+    world.drop_when(|sent| sent.to == 3);
+    for number in 0..200 {
+        world.submit(number);
+        world.run_ms(if number % 4 == 0 { 600 } else { 60 });
+    }
+    let behind = world.commits[0].len();
+    assert!(behind > 2 * MAX_BLOCKS_PER_ANSWER, "{behind}");
+    world.drop_nothing();
+    (world, behind)
+}
+
+/// How often member 3 has asked each member for blocks.
+fn questions_of_3(world: &World) -> [usize; 3] {
+    let asked = |sent: &&Sent| sent.from == 3 && sent.message.kind() == "block-request";
+    let to = |member: usize| move |sent: &&Sent| asked(sent) && sent.to == member;
+    [0, 1, 2].map(|member| world.wire.iter().filter(to(member)).count())
+}
+
+#[test]
+fn r28_a_member_that_answers_slowly_and_in_crumbs_does_not_keep_us_behind() {
+    for at_once in [2, MAX_BLOCKS_PER_ANSWER] {
+        let (mut world, behind) = far_behind();
+        let late = world.timers.fetch - Duration::from_millis(20);
+        world.drop_when(|sent| sent.from == 0 && sent.message.kind() == "blocks");
+        let chain: Vec<_> = world.commits[0]
+            .iter()
+            .map(|(_, b)| (*b.link).clone())
+            .collect();
+        let tip = world.replica(0).high_qc().clone();
+        world.tell(3, 0, certificates(tip.clone(), None));
+        let start = world.now;
+        let mut read = 0;
+        while world.commits[3].len() < behind && world.now.since(start).as_secs() < 2 {
+            let to_liar = |sent: &Sent| match &sent.message {
+                Message::BlockRequest { from, .. } if sent.to == 0 => Some(*from),
+                _ => None,
+            };
+            let from = world.wire[read..].iter().find_map(to_liar);
+            read = world.wire.len();
+            if let Some(from) = from {
+                world.run_for(late);
+                let crumbs = chain.iter().skip(from.get() as usize - 1).take(at_once);
+                let crumbs: Vec<_> = crumbs.cloned().collect();
+                world.tell(3, 0, certificates(tip.clone(), None)); // it hints at itself again
+                world.tell(3, 0, Message::Blocks(crumbs));
+            }
+            world.run_ms(1);
+        }
+        let (here, asked) = (world.commits[3].len(), questions_of_3(&world));
+        assert!(
+            here >= behind,
+            "{here} of {behind} blocks, asked {asked:?} in crumbs of {at_once}"
+        );
+        assert!(asked[0] <= asked[1], "asked {asked:?}");
+    }
+}
+
+#[test]
+fn r28_the_only_member_that_has_the_blocks_is_found_once() {
+    for helper in 0..3 {
+        let (mut world, behind) = far_behind();
+        world.drop_when(move |sent| sent.from != helper && sent.message.kind() == "blocks");
+        world.connect_all();
+        world.run_ms(1_000);
+        assert!(world.commits[3].len() >= behind, "member {helper} has them");
+        let mut asked = questions_of_3(&world);
+        assert!(asked[helper] > 2, "asked {asked:?}");
+        asked[helper] = 0;
+        assert!(asked.iter().all(|times| *times <= 1), "asked {asked:?}");
+    }
 }
 
 #[test]
