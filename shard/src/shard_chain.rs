@@ -75,13 +75,14 @@ struct Node {
     place: Option<Arc<Place>>,
 }
 
-/// Bodies that a block needs and this replica lacks.
+/// Bodies that a block needs and this replica lacks, with the proposer of the newest undecided block
+/// that lists them: it has them, and maybe nobody else. What is committed most members have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Batches.
-    pub batches: BTreeSet<BatchDigest>,
+    pub batches: BTreeMap<BatchDigest, Option<MemberIndex>>,
     /// Bundles.
-    pub bundles: BTreeSet<Digest>,
+    pub bundles: BTreeMap<Digest, Option<MemberIndex>>,
     /// A record.
     pub record: Option<WindowNumber>,
 }
@@ -232,10 +233,10 @@ impl ShardChain {
             .collect();
         self.wanted
             .batches
-            .retain(|digest| batches.contains(digest));
+            .retain(|digest, _| batches.contains(digest));
         self.wanted
             .bundles
-            .retain(|digest| bundles.contains(digest));
+            .retain(|digest, _| bundles.contains(digest));
     }
 
     /// The newest executed height.
@@ -489,14 +490,8 @@ impl Application for ShardChain {
         }
         all([
             record,
-            self.check_bundles(&parent, &window, &payload.bundles),
-            self.check_batches(
-                &header.parent,
-                &parent,
-                &window,
-                header.time,
-                &payload.batches,
-            ),
+            self.check_bundles(&parent, &window, header.proposer, &payload.bundles),
+            self.check_batches(&parent, &window, header, &payload.batches),
             if payload.is_empty() && lockstep_types::planted!(EmptyBlockExecutedUnchecked) {
                 Check::Accept
             } else {

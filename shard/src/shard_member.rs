@@ -400,7 +400,7 @@ impl ShardMember {
     }
 
     /// What is missing now, oldest needs first.
-    fn wants(&mut self, now: Time) -> Vec<Want> {
+    fn wants(&mut self, now: Time) -> Vec<(Want, Option<MemberIndex>)> {
         let committed = self.replica.committed().id();
         let executed_tip = self.waiting.is_empty();
         let heard = self.heard;
@@ -408,16 +408,28 @@ impl ShardMember {
         let mut wanted = core::mem::take(&mut chain.wanted);
         wanted
             .batches
-            .retain(|digest| chain.batches.get(digest).is_none());
+            .retain(|digest, _| chain.batches.get(digest).is_none());
         wanted
             .bundles
-            .retain(|digest| chain.bundles.by_digest(digest).is_none());
+            .retain(|digest, _| chain.bundles.by_digest(digest).is_none());
         wanted.record = wanted
             .record
             .filter(|number| chain.bundles.record(*number).is_none());
-        let mut wants: Vec<Want> = wanted.record.map(Want::Record).into_iter().collect();
-        wants.extend(wanted.bundles.iter().copied().map(Want::Bundle));
-        wants.extend(wanted.batches.iter().copied().map(Want::Batch));
+        let mut wants = Vec::new();
+        let of_anybody = |want: Want| (want, None);
+        wants.extend(wanted.record.map(Want::Record).map(of_anybody));
+        wants.extend(
+            wanted
+                .bundles
+                .iter()
+                .map(|(d, lister)| (Want::Bundle(*d), *lister)),
+        );
+        wants.extend(
+            wanted
+                .batches
+                .iter()
+                .map(|(d, lister)| (Want::Batch(*d), *lister)),
+        );
         if let Some(place) = chain.place(&committed)
             && executed_tip
         {
@@ -431,7 +443,7 @@ impl ShardMember {
             let late = now >= waiting_since.after(PULL_AFTER);
             let awaited = place.window.sealed || place.window.number > next;
             if awaited && late && chain.bundles.record(next).is_none() {
-                wants.push(Want::Record(next));
+                wants.push(of_anybody(Want::Record(next)));
             }
             // Records that exist, since a later one does: a shard that asked for one in a window
             // would fall behind a beacon that commits one in a window.
@@ -440,14 +452,14 @@ impl ShardMember {
                 .take_while(|number| *number <= heard && of_use.contains(&number.get()))
                 .take(RECORDS_ASKED)
                 .filter(|number| chain.bundles.record(*number).is_none());
-            wants.extend(missed.map(Want::Record));
+            wants.extend(missed.map(Want::Record).map(of_anybody));
             let applied = place.window.record;
             let owing = chain.bundles.owing(&place.consumed, applied);
             let missing = owing.filter(|(source, from)| {
                 chain.bundles.next(*source, *from, applied).is_none()
                     && now >= place.window.opened.after(PULL_AFTER)
             });
-            wants.extend(missing.map(|(source, from)| Want::Entries(source, from)));
+            wants.extend(missing.map(|(source, from)| of_anybody(Want::Entries(source, from))));
         }
         chain.wanted = wanted;
         wants

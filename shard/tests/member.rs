@@ -3,18 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{Arrival, TimerConfig};
+use lockstep_consensus::{self as consensus, Arrival, Proposal, TimerConfig};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::{Action, MemoryStore, Refusal, Transaction, TriePath};
 use lockstep_shard::{
-    Input, MAX_REPLAY, MAX_TRANSACTIONS, MAX_WAITING_PER_AUTHOR, Member, Mempool, Message,
-    PACK_DELAY, PartName, Peer, Ready, Request, Setup,
+    BatchRef, BundleRef, Destination, Input, MAX_REPLAY, MAX_TRANSACTIONS, MAX_WAITING_PER_AUTHOR,
+    Member, Mempool, Message, PACK_DELAY, PartName, Payload, Peer, Ready, Request, Setup,
+    root_block,
 };
 use lockstep_types::{
-    AccountId, AssetId, BatchDigest, CommitteeId, MemberIndex, SecretKey, ShardId, Time, Verified,
-    WindowNumber, hash,
+    AccountId, AssetId, BatchDigest, Block, CommitteeId, Header, MemberIndex, QuorumCertificate,
+    SecretKey, ShardId, Time, Verified, View, WindowNumber, hash,
 };
 
 const START: Time = Time::from_millis(10_000);
@@ -164,4 +166,75 @@ fn what_came_too_early_is_kept_for_a_minute_whoever_repeats_it() {
     mempool.submit(after(59), transaction).unwrap();
     mempool.on_skipped(after(60), &[(id, early)]);
     assert_eq!(mempool.pending(), 0);
+}
+
+/// The proposal of view 1's leader, member 1, with bodies that nobody else has.
+fn proposal_of_what_is_not_here(genesis: &Genesis) -> Proposal {
+    let shard = CommitteeId::Shard(ShardId::new(0));
+    let root = root_block(genesis, shard);
+    let payload = Payload {
+        bundles: vec![BundleRef {
+            source: ShardId::new(1),
+            from: 0,
+            to: 1,
+            digest: hash("test/bundle", &0u8),
+        }],
+        batches: vec![BatchRef {
+            digest: BatchDigest::new(hash("test/batch", &0u8)),
+            transactions: 1,
+        }],
+        ..Payload::default()
+    };
+    let header = Header {
+        view: View::new(1),
+        height: root.header().height.next(),
+        parent: root.id(),
+        time: START.after(Duration::from_millis(1)),
+        proposer: MemberIndex::new(1),
+        ..root.header().clone()
+    };
+    let block = Block::new(header, payload.to_bytes());
+    let justify = QuorumCertificate::root(root.header().epoch, root.id());
+    let signer = SecretKey::insecure_from_seed(1, "member 1"); // nobody looks at the signature here
+    Proposal::sign(&signer, &genesis.domain(shard), block, justify, None)
+}
+
+#[test]
+fn what_a_block_lists_is_asked_of_its_proposer_first() {
+    let (mut member, genesis) = member();
+    let committee = CommitteeId::Shard(ShardId::new(0));
+    let from = Peer {
+        committee,
+        member: MemberIndex::new(1),
+    };
+    let proposal = Box::new(proposal_of_what_is_not_here(&genesis));
+    let message = Message::Consensus(consensus::Message::Proposal(proposal));
+    let message = Verified::vouch(message);
+    let mut now = START.after(Duration::from_millis(1));
+    let mut ready = member.step(now, Input::Received { from, message });
+    let mut batches = Vec::new();
+    let mut bundles = Vec::new();
+    while batches.len() < 4 {
+        for outbound in &ready.prompt {
+            let Destination::Member(to) = outbound.to else {
+                continue;
+            };
+            match outbound.message {
+                Message::Request(Request::Batches(_)) => batches.push(to.member.get()),
+                Message::Request(Request::Bundle(_)) => bundles.push(to.member.get()),
+                _ => {}
+            }
+        }
+        now = now.after(Duration::from_millis(5));
+        assert!(now < START.after(Duration::from_secs(3)), "{batches:?}");
+        ready = member.step(now, Input::Tick);
+    }
+    assert_eq!((batches[0], bundles[0]), (1, 1), "the proposer has it");
+    let asked = |members: &[usize]| members.iter().copied().collect::<BTreeSet<_>>();
+    assert_eq!(asked(&batches), BTreeSet::from([0, 1, 2]), "then others");
+    assert_eq!(
+        asked(&bundles[..3]),
+        BTreeSet::from([0, 1, 2]),
+        "then others"
+    );
 }

@@ -1,7 +1,7 @@
 //! What a voter checks of a block's payload.
 
 use lockstep_consensus::Check;
-use lockstep_types::{BlockId, Executed, Time};
+use lockstep_types::{Executed, Header, MemberIndex};
 
 use super::{Place, ShardChain};
 use crate::payload::{BatchRef, BundleRef, RecordRef};
@@ -27,6 +27,7 @@ impl ShardChain {
         &mut self,
         parent: &Place,
         window: &Window,
+        proposer: MemberIndex,
         listed: &[BundleRef],
     ) -> Check {
         if listed.len() > self.limits.block_bundles as usize {
@@ -42,7 +43,7 @@ impl ShardChain {
             *watermark = reference.to;
             match self.bundles.by_digest(&reference.digest) {
                 None => {
-                    self.wanted.bundles.insert(reference.digest);
+                    self.wanted.bundles.insert(reference.digest, Some(proposer));
                     answer = Check::Hold;
                 }
                 Some(bundle) => {
@@ -63,16 +64,15 @@ impl ShardChain {
 
     pub(super) fn check_batches(
         &mut self,
-        parent: &BlockId,
-        place: &Place,
+        parent: &Place,
         window: &Window,
-        time: Time,
+        header: &Header,
         listed: &[BatchRef],
     ) -> Check {
         if listed.len() > self.limits.block_batches as usize {
             return Check::Refuse("lists too many batches");
         }
-        let mut seen = self.listed_on_branch(parent);
+        let mut seen = self.listed_on_branch(&header.parent);
         let mut answer = Check::Accept;
         for BatchRef {
             digest,
@@ -84,7 +84,7 @@ impl ShardChain {
             }
             match self.batches.get(digest) {
                 None => {
-                    self.wanted.batches.insert(*digest);
+                    self.wanted.batches.insert(*digest, Some(header.proposer));
                     answer = Check::Hold;
                 }
                 Some(batch) if batch.transactions.len() != *transactions as usize => {
@@ -104,7 +104,8 @@ impl ShardChain {
             return Check::Refuse("orders too many transactions");
         }
         let paced = self.limits.pace.is_some();
-        if paced && count.saturating_mul(1_000_000) > self.pace_credit(place, window, time) {
+        if paced && count.saturating_mul(1_000_000) > self.pace_credit(parent, window, header.time)
+        {
             return Check::Refuse("orders faster than the pace");
         }
         answer

@@ -47,7 +47,9 @@ impl ShardMember {
                 break;
             }
         }
-        chain.wanted.batches.extend(ahead.into_iter().take(room));
+        for digest in ahead.into_iter().take(room) {
+            chain.wanted.batches.entry(digest).or_default();
+        }
     }
 
     fn assemble(&mut self, block: CommittedBlock) -> Option<ExecuteBlock> {
@@ -73,7 +75,7 @@ impl ShardMember {
             match chain.batches.get(&batch.digest) {
                 Some(body) => batches.push(body.clone()),
                 None => {
-                    chain.wanted.batches.insert(batch.digest);
+                    chain.wanted.batches.entry(batch.digest).or_default();
                 }
             }
         }
@@ -82,7 +84,7 @@ impl ShardMember {
             match chain.bundles.by_digest(&bundle.digest) {
                 Some(body) => bundles.push(body.clone()),
                 None => {
-                    chain.wanted.bundles.insert(bundle.digest);
+                    chain.wanted.bundles.entry(bundle.digest).or_default();
                 }
             }
         }
