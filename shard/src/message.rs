@@ -231,6 +231,14 @@ impl Verifiable for Message {
             Message::Record(record) => record.claims(&context.beacon, claims),
             // A bundle is hashes; it is proven against a certified root when that is known.
             Message::Bundle(bundle) if Some(bundle.destination) == context.committee().shard() => {
+                let limit = context.genesis.limits.bundle_entries as usize;
+                if bundle.entries.len() > limit {
+                    return Err(Rejection::TooMany {
+                        what: "entries in a bundle",
+                        got: bundle.entries.len(),
+                        limit,
+                    });
+                }
                 let (got, limit) = (bundle.encoded_size(), MAX_BUNDLE_BYTES);
                 if got > limit {
                     let what = "bytes in a bundle";

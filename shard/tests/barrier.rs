@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use lockstep_consensus::{Application, Check, Turn};
 use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Flow, FlowAmount, Seal};
+use lockstep_ledger::{Bundle, Flow, FlowAmount, OutboxEntry, Seal};
 use lockstep_shard::{
     BarrierRecord, Batch, BatchContext, BatchRef, BeaconChain, BeaconPlace, BundleRef,
     CertifiedCheckpoint, CertifiedRecord, Checkpoint, CheckpointTally, CheckpointVote, MAX_BODIES,
-    MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, NotKept, Payload, Place, RecordRef, ShardChain,
-    ShardEntry, epoch_context, root_block,
+    MAX_WINDOWS_AHEAD, MAX_WINDOWS_GATHERED, Message, NotKept, Payload, Place, RecordRef,
+    ShardChain, ShardEntry, VerifyContext, epoch_context, root_block,
 };
+use lockstep_types::generate::Random;
 use lockstep_types::{
     AssetId, BatchDigest, Block, CommitProof, CommitteeId, Digest, EffectsDigest, Epoch, Executed,
     Header, Height, KeyedHashEngine, MemberIndex, MerkleRoot, QuorumCertificate, RecordHash,
@@ -229,6 +230,45 @@ fn b16_bundles_continue_the_watermark() {
         Check::Hold,
         "only the body is missing"
     );
+}
+
+#[test]
+fn b16_a_bundle_holds_no_more_than_genesis_allows() {
+    let genesis = genesis();
+    let limit = genesis.limits.bundle_entries;
+    let (mut chain, root) = shard_chain(&genesis);
+    let mut check = |to: u64| {
+        let listing = Payload {
+            bundles: vec![BundleRef {
+                source: ShardId::new(1),
+                from: 0,
+                to,
+                digest: hash("test", &2u8),
+            }],
+            ..Payload::default()
+        };
+        chain.check(at(10), &child(&root, at(10), listing.to_bytes()))
+    };
+    assert_eq!(check(limit.into()), Check::Hold, "only the body is missing");
+    assert_eq!(
+        check(u64::from(limit) + 1),
+        Check::Refuse("lists a bundle with too many entries")
+    );
+    let shard = CommitteeId::Shard(ShardId::new(0));
+    let context = VerifyContext::new(genesis.clone(), shard);
+    let verifier = Verifier::new(Arc::new(KeyedHashEngine::new([0; 32])));
+    let receive = |entries: usize| {
+        let mut bundle: Bundle = Random::new(1).make();
+        bundle.destination = ShardId::new(0);
+        let entry: OutboxEntry = Random::new(1).make();
+        bundle.entries = vec![entry; entries];
+        verifier.check(Message::Bundle(Arc::new(bundle)), &context)
+    };
+    let limit = limit as usize;
+    assert!(receive(limit).is_ok());
+    let refused = receive(limit + 1).unwrap_err();
+    let (what, got) = ("entries in a bundle", limit + 1);
+    assert_eq!(refused, Rejection::TooMany { what, got, limit });
 }
 
 fn seal(window: u64, flows: Vec<Flow>) -> Seal {

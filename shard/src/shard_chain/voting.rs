@@ -40,6 +40,9 @@ impl ShardChain {
             if reference.from != *watermark || reference.to <= reference.from {
                 return Check::Refuse("lists a bundle that does not continue the watermark");
             }
+            if reference.to - reference.from > u64::from(self.limits.bundle_entries) {
+                return Check::Refuse("lists a bundle with too many entries");
+            }
             *watermark = reference.to;
             match self.bundles.by_digest(&reference.digest) {
                 None => {
