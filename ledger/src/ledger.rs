@@ -233,15 +233,17 @@ impl Ledger {
             .collect()
     }
 
-    /// The entries to `destination` from sequence number `from` on, at most `max_entries`, proven
-    /// against the newest seal of ours that a record names. `None` when there are none, or when
-    /// `from` has been acknowledged.
+    /// The entries to `destination` from sequence number `from` to the next multiple of
+    /// `max_entries`, proven against the newest seal of ours that a record names. Wherever one
+    /// begins, the next fits on one that was cut before. `None` when there are none, or when `from`
+    /// has been acknowledged.
     pub fn bundle(&self, destination: ShardId, from: u64, max_entries: usize) -> Option<Bundle> {
         let sealed = self.sealed_outboxes.get(&self.recorded?)?;
         let (position, leaf) = sealed.leaf(destination)?;
         let outbox = &self.peers.get(&destination)?.outbox;
         let most = max_entries.min(MAX_BUNDLE_ENTRIES) as u64;
-        let to = from.checked_add(most)?.min(leaf.count);
+        let cut = from.checked_div(most)?.checked_add(1)?.checked_mul(most)?;
+        let to = cut.min(leaf.count);
         let entries = outbox.log().prove(from, to, leaf.count)?;
         let (position, destinations) = (position as u64, sealed.tree.count());
         Some(Bundle {

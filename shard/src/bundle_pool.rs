@@ -2,7 +2,7 @@
 //! that prove to be theirs.
 
 use core::ops::RangeInclusive;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockstep_ledger::{Bundle, BundleError, MAX_CERTIFIED_ROOTS};
@@ -96,8 +96,12 @@ impl BundlePool {
         self.records.get(&number)
     }
 
-    /// Keeps a record, and returns the bundles that it proves. False when it was here.
-    pub fn add_record(&mut self, record: Arc<CertifiedRecord>) -> Vec<Arc<Bundle>> {
+    /// Keeps a record, and returns the bundles that it proves. What blocks have `listed` stays.
+    pub fn add_record(
+        &mut self,
+        record: Arc<CertifiedRecord>,
+        listed: &BTreeSet<Digest>,
+    ) -> Vec<Arc<Bundle>> {
         let number = record.record.number;
         for outbox in record.record.outboxes_for(self.shard) {
             let certified = Certified {
@@ -112,15 +116,33 @@ impl BundlePool {
         let waiting = core::mem::take(&mut self.unproven);
         waiting
             .into_iter()
-            .filter_map(|bundle| self.add(bundle).ok().flatten())
+            .filter_map(|bundle| self.add(bundle, listed).ok().flatten())
             .collect()
     }
 
-    /// Keeps a bundle. Returns it when it is new and proven: then it must be logged.
+    /// Is a bundle cut where its source's members cut: from `watermark`, from a multiple of `most`, or
+    /// from where an earlier outbox ended, to the next multiple or to where its own outbox ends? A
+    /// true one that is cut elsewhere comes from a liar: listed, it would leave the next without one
+    /// that fits on it, and there are enough of them to fill the pool.
+    pub fn is_well_cut(&self, bundle: &Bundle, watermark: u64, most: u64) -> bool {
+        let (from, to) = (bundle.from, bundle.to());
+        let mut roots = self.certified.get(&bundle.source).into_iter().flatten();
+        let begins = from == watermark
+            || from.is_multiple_of(most)
+            || roots.any(|(_, certified)| certified.count == from);
+        begins && (to.is_multiple_of(most) || to == bundle.proof.count)
+    }
+
+    /// Keeps a bundle. Returns it when it is new and proven: then it must be logged. What blocks have
+    /// `listed` stays when it makes room for another.
     ///
     /// # Errors
     /// When it is of a certified window and does not lead to that window's root.
-    pub fn add(&mut self, bundle: Arc<Bundle>) -> Result<Option<Arc<Bundle>>, BundleError> {
+    pub fn add(
+        &mut self,
+        bundle: Arc<Bundle>,
+        listed: &BTreeSet<Digest>,
+    ) -> Result<Option<Arc<Bundle>>, BundleError> {
         if bundle.destination != self.shard {
             return Ok(None);
         }
@@ -145,13 +167,16 @@ impl BundlePool {
         }
         bundle.verify(&certified.root)?;
         let digest = bundle.digest();
-        if let Some((shorter, _)) = proven.insert(key, (digest, bundle.clone())) {
+        if let Some((shorter, _)) = proven.insert(key, (digest, bundle.clone()))
+            && !listed.contains(&shorter)
+        {
             self.by_digest.remove(&shorter);
         }
         self.by_digest.insert(digest, bundle.clone());
         // What is credited first stays longest.
         if proven.len() > MAX_PROVEN_PER_SOURCE
             && let Some((_, (last, _))) = proven.pop_last()
+            && !listed.contains(&last)
         {
             self.by_digest.remove(&last);
         }
@@ -187,7 +212,8 @@ impl BundlePool {
         })
     }
 
-    /// The proven bundle that continues a source at watermark `from`.
+    /// The longest proven bundle that continues a source at watermark `from`; of equally long ones
+    /// that under the newest root.
     pub fn next(
         &self,
         source: ShardId,
@@ -195,9 +221,10 @@ impl BundlePool {
         applied: WindowNumber,
     ) -> Option<(Digest, &Arc<Bundle>)> {
         let any = (from, WindowNumber::ZERO)..=(from, WindowNumber::new(u64::MAX));
-        let held = self.proven.get(&source)?.range(any).rev();
+        let held = self.proven.get(&source)?.range(any);
         held.map(|(_, (digest, bundle))| (*digest, bundle))
-            .find(|(_, bundle)| self.is_certified(bundle, applied))
+            .filter(|(_, bundle)| self.is_certified(bundle, applied))
+            .max_by_key(|(_, bundle)| bundle.to())
     }
 
     /// Sources whose certified outbox holds more for us than `consumed` says, once record

@@ -219,18 +219,24 @@ impl ShardChain {
         self.forget_unlisted();
     }
 
+    /// The bundles that blocks list which are undecided or wait to be executed.
+    pub fn listed_bundles(&self) -> BTreeSet<Digest> {
+        let payloads = self.nodes.values().map(|node| &node.payload);
+        payloads
+            .flat_map(|payload| payload.bundles.iter().map(|bundle| bundle.digest))
+            .collect()
+    }
+
     /// Wants no body any more that only dead blocks list: a liar may list what does not exist.
     fn forget_unlisted(&mut self) {
         if self.wanted.batches.is_empty() && self.wanted.bundles.is_empty() {
             return;
         }
-        let payloads = || self.nodes.values().map(|node| &node.payload);
-        let batches: BTreeSet<_> = payloads()
+        let payloads = self.nodes.values().map(|node| &node.payload);
+        let batches: BTreeSet<_> = payloads
             .flat_map(|payload| payload.batches.iter().map(|batch| batch.digest))
             .collect();
-        let bundles: BTreeSet<_> = payloads()
-            .flat_map(|payload| payload.bundles.iter().map(|bundle| bundle.digest))
-            .collect();
+        let bundles = self.listed_bundles();
         self.wanted
             .batches
             .retain(|digest, _| batches.contains(digest));

@@ -200,7 +200,8 @@ impl ShardMember {
         }
         ready.phase(now, number, Phase::Received);
         self.log(ready, write_record(&record));
-        let proven = self.chain().bundles.add_record(record);
+        let listed = self.chain().listed_bundles();
+        let proven = self.chain().bundles.add_record(record, &listed);
         for bundle in proven {
             self.log(ready, write_bundle(&bundle));
         }
@@ -215,12 +216,18 @@ impl ShardMember {
         let committed = self.replica.committed().id();
         let place = self.replica.application().place(&committed);
         let consumed = place.and_then(|place| place.consumed.get(&bundle.source).copied());
+        let watermark = consumed.unwrap_or(0);
         let is_listed = self.questions.contains(&Want::Bundle(bundle.digest()));
-        if !is_listed && bundle.from < consumed.unwrap_or(0) {
+        if !is_listed && bundle.from < watermark {
             return; // credited long ago
         }
+        let most = u64::from(self.genesis.limits.bundle_entries);
+        let listed = self.chain().listed_bundles();
         let bundles = &mut self.chain().bundles;
-        let mut new = match bundles.add(bundle.clone()) {
+        if !is_listed && !bundles.is_well_cut(&bundle, watermark, most) {
+            return; // maybe an answer to an older question
+        }
+        let mut new = match bundles.add(bundle.clone(), &listed) {
             Ok(new) => new,
             Err(error) => return ready.refuse(from, error),
         };

@@ -139,7 +139,9 @@ fn check(kind: Kind) -> Result<(), String> {
     let mut all = Lies::default();
     for (committee, seed) in homes.flat_map(|id| (0..SEEDS).map(move |seed| (id, seed))) {
         let lies = run(kind, committee, seed);
-        if lies.acts() == 0 && kind != Kind::Twin {
+        // It needs a timeout certificate when it leads; at the beacon some seeds have none.
+        let waits = kind == Kind::LowTc && committee == CommitteeId::Beacon;
+        if lies.acts() == 0 && kind != Kind::Twin && !waits {
             return Err(format!("{name} at {committee:?} does nothing, seed {seed}"));
         }
         all.add(&lies);

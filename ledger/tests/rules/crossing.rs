@@ -48,6 +48,14 @@ fn refusals(ledger: &mut Ledger, listed: &[&Bundle]) -> Vec<BundleRefusal> {
 }
 
 #[test]
+fn all_bundles_are_cut_at_the_same_numbers() {
+    let (source, _) = recorded();
+    let ends = |from: u64| source.bundle(THERE, from, 2).map(|bundle| bundle.to());
+    let all: Vec<_> = (0..4).map(ends).collect();
+    assert_eq!(all, [Some(2), Some(2), Some(3), None]);
+}
+
+#[test]
 fn value_arrives_exactly_once() {
     let (source, mut destination) = recorded();
     assert_eq!(source.provable(THERE), 0..3);

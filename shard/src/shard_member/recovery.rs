@@ -1,6 +1,6 @@
 //! How a shard's member comes up: from what its store and its safety record hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockstep_consensus::{self as consensus, Replica};
 use lockstep_ledger::Store;
@@ -54,15 +54,16 @@ impl ShardMember {
             chain.batches.on_executing(&digest);
         }
         for record in log::read_records(store, chain.bundles.records_of_use())? {
-            chain.bundles.add_record(record);
+            chain.bundles.add_record(record, &BTreeSet::new());
         }
         for batch in found.batches {
             // A repeat is all that can be refused here.
             let _known = chain.batches.insert(batch, true);
         }
+        let listed = found.bundles.iter().map(|bundle| bundle.digest()).collect();
         for bundle in found.bundles {
             // It was proven when it was written; of an old window it is listed or of no use.
-            let _proven = chain.bundles.add(bundle.clone());
+            let _proven = chain.bundles.add(bundle.clone(), &listed);
             chain.bundles.add_listed(bundle);
         }
         let checkpoints = log::read_checkpoints(store)?
