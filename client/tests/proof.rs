@@ -128,7 +128,7 @@ fn commit(
     CommitProof {
         qc: qc(&parent),
         child_qc: qc(&child),
-        headers: vec![parent],
+        headers: vec![parent].into(),
         child,
     }
 }
@@ -343,15 +343,14 @@ fn every_bent_proof_is_refused_for_its_own_reason() {
         bent.receipt.proof.receipt.result =
             ReceiptResult::Failed(lockstep_ledger::Failure::BelowMinimum);
     })));
-    assert!(not_final(fault(&|bent| bent
-        .receipt
-        .commit
-        .headers
-        .clear())));
-    assert!(not_final(fault(&|bent| bent.receipt.commit.headers[0]
-        .executed
-        .digest =
-        EffectsDigest::new(Digest::ZERO))));
+    assert!(not_final(fault(&|bent| {
+        bent.receipt.commit.headers = Vec::new().into();
+    })));
+    assert!(not_final(fault(&|bent| {
+        let mut header = bent.receipt.commit.committed().clone();
+        header.executed.digest = EffectsDigest::new(Digest::ZERO);
+        bent.receipt.commit.headers = vec![header].into();
+    })));
     assert!(not_final(fault(&|bent| {
         // Two of four are no quorum.
         let header = bent.receipt.commit.child.clone();
@@ -383,7 +382,9 @@ fn every_bent_proof_is_refused_for_its_own_reason() {
     assert!(not_final(record(
         &|record| record.record.number = WindowNumber::new(2)
     )));
-    assert!(not_final(record(&|record| record.proof.headers.clear())));
+    assert!(not_final(record(&|record| {
+        record.proof.headers = Vec::new().into();
+    })));
     let recommitted = |edit: &dyn Fn(&mut BarrierRecord)| {
         record(&|record| {
             edit(&mut record.record);

@@ -36,6 +36,8 @@ pub struct Turn<'a> {
     /// The newest height that the new block's ancestry commits, as far as this replica can tell.
     /// `executed.height` lies between the parent's and this one.
     pub commits: Height,
+    /// May the block carry payload? Not where so much is undecided that nothing but a commit helps.
+    pub may_fill: bool,
     /// An uncommitted ancestor waits to be committed. Without other work the application then
     /// answers with an empty payload instead of `None`.
     pub commit_needed: bool,

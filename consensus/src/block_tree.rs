@@ -10,14 +10,30 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockstep_types::{
-    BlockId, CommitProof, Committee, Gauge, Hasher, Height, LinkedBlock, QuorumCertificate,
+    BlockId, CommitProof, Committee, Gauge, Hasher, Headers, Height, LinkedBlock,
+    MAX_PROOF_HEADERS, QuorumCertificate,
 };
 
 use crate::{Ancestry, CommittedBlock, Refusal};
 
-/// Most undecided blocks held. Between two commits the chain grows by one block per certified view;
-/// hundreds mean that the network has not let two views in a row succeed for very long.
+/// Most undecided blocks held beside the path from the newest committed block to the highest
+/// certified one: rivals, and blocks that nobody certified.
 pub const MAX_TREE_BLOCKS: usize = 512;
+
+/// Longest undecided path. It grows while no two views in a row succeed, which one liar can bring
+/// about as long as one correct member is cut off. Since views then take ever longer
+/// ([`PATH_DOUBLING`]), this many stand for 48 days of that at a view timer of half a second.
+pub const MAX_PATH_BLOCKS: usize = MAX_PROOF_HEADERS;
+
+/// A block this far above what its own chain commits carries no payload: it only helps to commit
+/// what is below. So a long path takes little memory.
+pub const MAX_FILLED_PATH: u64 = 256;
+
+/// With every so many undecided blocks on the path, views are given twice the time.
+pub const PATH_DOUBLING: u64 = 128;
+
+/// Most undecided blocks held.
+pub const MAX_UNDECIDED: usize = MAX_PATH_BLOCKS + MAX_TREE_BLOCKS;
 
 /// Committed blocks kept in memory for peers that are a little behind.
 pub const RETAINED_BLOCKS: usize = 64;
@@ -144,6 +160,28 @@ impl BlockTree {
         Ok(())
     }
 
+    /// May a block on this parent, which is in the tree, carry payload?
+    pub(crate) fn allows_payload(&self, parent: &BlockId) -> bool {
+        let node = &self.nodes[parent];
+        let above = node.link.block.header().height.next();
+        above.since(node.ancestry.commits) <= MAX_FILLED_PATH
+    }
+
+    /// Is the block's payload empty where its chain is too long for more? Asked before a vote.
+    pub(crate) fn check_payload(&self, link: &LinkedBlock) -> Result<(), Refusal> {
+        if link.block.payload().is_empty() || self.allows_payload(&link.block.header().parent) {
+            Ok(())
+        } else {
+            Err(Refusal::PayloadOnLongPath(MAX_FILLED_PATH))
+        }
+    }
+
+    /// How many undecided blocks lead to this one; 0 if it is not here.
+    pub(crate) fn path_length(&self, tip: &BlockId) -> u64 {
+        let height = self.get(tip).map(|link| link.block.header().height);
+        height.map_or(0, |height| height.since(self.committed_height()))
+    }
+
     /// Adds a block to its parent. False if it is there already.
     pub(crate) fn insert(
         &mut self,
@@ -177,25 +215,46 @@ impl BlockTree {
             logged,
         };
         self.nodes.insert(id, node);
-        assert!(self.nodes.len() <= MAX_TREE_BLOCKS + 1);
+        assert!(self.nodes.len() <= MAX_UNDECIDED + 1);
         Ok(true)
     }
 
-    /// A full tree drops what neither leads to the highest certificate nor to the new block.
+    /// What there is room for: a path that is not too long, and not too much beside it. Of that a
+    /// full tree drops all but what leads to the new block.
     fn make_room(&mut self, high: &BlockId, parent: &BlockId) -> Result<(), Refusal> {
-        if self.nodes.len() <= MAX_TREE_BLOCKS {
+        if self.path_length(parent) >= MAX_PATH_BLOCKS as u64 {
+            return Err(Refusal::TreeFull(MAX_PATH_BLOCKS));
+        }
+        if self.nodes.len() <= MAX_TREE_BLOCKS || self.beside(&self.trunk(high)) < MAX_TREE_BLOCKS {
             return Ok(());
         }
+        let trunk = self.trunk(high);
         let mut keep: BTreeSet<BlockId> = BTreeSet::from([self.committed]);
-        for tip in [high, parent] {
+        for tip in [&trunk, parent] {
             keep.extend(self.path(tip).iter().map(|link| link.block.id()));
         }
         self.nodes.retain(|id, _| keep.contains(id));
-        if self.nodes.len() <= MAX_TREE_BLOCKS {
+        if self.beside(&trunk) < MAX_TREE_BLOCKS {
             Ok(())
         } else {
             Err(Refusal::TreeFull(MAX_TREE_BLOCKS))
         }
+    }
+
+    /// The end of the path that is never dropped: the highest certified block, or while that one is
+    /// missing, where what is known of the chain ends.
+    fn trunk(&self, high: &BlockId) -> BlockId {
+        if self.contains(high) {
+            *high
+        } else {
+            self.highest().block.id()
+        }
+    }
+
+    /// Undecided blocks that are not on the path to `tip`.
+    fn beside(&self, tip: &BlockId) -> usize {
+        let on_path = usize::try_from(self.path_length(tip)).unwrap_or(usize::MAX);
+        (self.nodes.len() - 1).saturating_sub(on_path)
     }
 
     /// The certificate of a block, once. False if the block is unknown or was certified before.
@@ -266,10 +325,8 @@ impl BlockTree {
         if first.block.header().parent != self.committed {
             return Err(self.committed);
         }
-        let headers: Vec<_> = path
-            .iter()
-            .map(|link| link.block.header().clone())
-            .collect();
+        let headers = path.iter().map(|link| link.block.header().clone());
+        let headers: Headers = headers.collect();
         Ok(path
             .into_iter()
             .enumerate()
@@ -277,7 +334,7 @@ impl BlockTree {
                 ancestry: self.nodes[&link.block.id()].ancestry.clone(),
                 link,
                 proof: CommitProof {
-                    headers: headers[position..].to_vec(),
+                    headers: headers.from_position(position),
                     qc: node.link.justify.clone(),
                     child: header.clone(),
                     child_qc: child_qc.clone(),
@@ -286,26 +343,32 @@ impl BlockTree {
             .collect())
     }
 
-    /// Moves the root of the tree to a child of it.
+    /// Moves the root of the tree to a child of it. What does not descend from it stays until
+    /// [`prune`](Self::prune).
     pub(crate) fn commit(&mut self, id: &BlockId, directly: bool) {
         self.directly = directly;
         let link = self.nodes[id].link.clone();
         assert_eq!(link.block.header().parent, self.committed, "one at a time");
         assert!(self.nodes[id].logged, "logged before it is given out");
+        let below = self.nodes.remove(&self.committed);
         self.retained
-            .push_back(self.nodes[&self.committed].link.clone());
+            .push_back(below.expect("the newest committed block is there").link);
         if self.retained.len() > RETAINED_BLOCKS {
             self.retained.pop_front();
         }
         self.committed = *id;
-        // What does not descend from it can never be committed.
+    }
+
+    /// Drops what does not descend from the newest committed block and so can never be committed.
+    /// Once for all blocks that are committed together.
+    pub(crate) fn prune(&mut self) {
         let mut order: Vec<(Height, BlockId)> = self
             .nodes
             .values()
             .map(|node| (node.link.block.header().height, node.link.block.id()))
             .collect();
         order.sort_unstable();
-        let mut alive = BTreeSet::from([*id]);
+        let mut alive = BTreeSet::from([self.committed]);
         for (_, other) in order {
             if alive.contains(&self.nodes[&other].link.block.header().parent) {
                 alive.insert(other);
@@ -372,7 +435,7 @@ impl BlockTree {
 
     /// How full it is. The newest committed block is not among the undecided ones.
     pub(crate) fn measure(&self, gauge: &mut dyn Gauge) {
-        gauge.note("undecided blocks", self.nodes.len() - 1, MAX_TREE_BLOCKS);
+        gauge.note("undecided blocks", self.nodes.len() - 1, MAX_UNDECIDED);
         gauge.note("blocks retained", self.retained.len(), RETAINED_BLOCKS);
     }
 }

@@ -145,6 +145,9 @@ pub enum Refusal {
         /// The committed height.
         committed: Height,
     },
+    /// A block with payload so far above what its chain commits that it must be empty.
+    #[error("payload more than {0} blocks above what the chain commits")]
+    PayloadOnLongPath(u64),
     /// No room for more undecided blocks.
     #[error("{0} undecided blocks are held already")]
     TreeFull(usize),

@@ -99,11 +99,13 @@ impl<A: Application> Replica<A> {
         if !commit_needed && !self.application.has_work(now, &parent.block) {
             return false;
         }
+        let may_fill = self.tree.allows_payload(&justify.block);
         let turn = Turn {
             view,
             parent: &parent.block,
             commits: ancestry.commits,
-            commit_needed,
+            may_fill,
+            commit_needed: commit_needed || !may_fill,
         };
         let Some(content) = self.application.propose(now, &turn) else {
             return false;
@@ -152,6 +154,7 @@ impl<A: Application> Replica<A> {
         }
         self.tree.check(&link)?;
         self.tree.check_executed(&link)?;
+        self.tree.check_payload(&link)?;
         assert!(block.header().time <= now, "waited for before");
         match self.application.check(now, block) {
             Check::Accept => Ok(()),

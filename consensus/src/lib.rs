@@ -38,7 +38,10 @@ mod voting;
 pub use ancestry::Ancestry;
 pub use application::{Application, Check, Content, Turn};
 pub use arrival::Arrival;
-pub use block_tree::{MAX_EXECUTION_LAG, MAX_TREE_BLOCKS, RETAINED_BLOCKS};
+pub use block_tree::{
+    MAX_EXECUTION_LAG, MAX_FILLED_PATH, MAX_PATH_BLOCKS, MAX_TREE_BLOCKS, MAX_UNDECIDED,
+    PATH_DOUBLING, RETAINED_BLOCKS,
+};
 pub use error::{Fatal, Refusal};
 pub use evidence::Evidence;
 pub use fetch::MAX_SERVED_PER_INTERVAL;

@@ -124,6 +124,7 @@ impl<A: Application> Replica<A> {
             }
             out.committed.push(block);
         }
+        self.tree.prune();
         self.application.retain(&|id| self.tree.contains(id));
         if lockstep_types::planted!(ReverseAncestors) {
             out.committed.reverse();

@@ -251,7 +251,7 @@ impl<A: Application> Replica<A> {
         let mut out = core::mem::take(&mut self.early);
         let high = self.high_qc().clone();
         self.on_qc(Time::ZERO, &high, &mut out); // the anchor may be what it certifies
-        for link in blocks {
+        for link in path_first(blocks, &high.block) {
             let id = link.block.id();
             // Rivals of committed blocks have nowhere to go.
             if !self.tree.contains(&link.block.header().parent) {
@@ -358,6 +358,8 @@ impl<A: Application> Replica<A> {
             }
         }
         let work = self.has_work(now);
+        let undecided = self.tree.path_length(&self.high_qc().block);
+        self.pacemaker.on_path(undecided);
         self.pacemaker.put_on_trial(self.leader_is_on_trial());
         self.pacemaker.arm(now, work);
         let due = self.pacemaker.due(now);
@@ -496,6 +498,30 @@ impl<A: Application> Replica<A> {
     pub fn application_mut(&mut self) -> &mut A {
         &mut self.application
     }
+}
+
+/// The blocks of a log with those first that lead to the highest certified one, so that none of
+/// them is dropped for want of room. While that one is not here, the highest that a block of the log
+/// certifies stands for it.
+fn path_first(blocks: Vec<LinkedBlock>, high: &BlockId) -> impl Iterator<Item = LinkedBlock> {
+    let parents: BTreeMap<BlockId, BlockId> = blocks
+        .iter()
+        .map(|link| (link.block.id(), link.block.header().parent))
+        .collect();
+    let newest = blocks.iter().max_by_key(|link| link.justify.view);
+    let mut at = match newest {
+        Some(newest) if !parents.contains_key(high) => newest.justify.block,
+        _ => *high,
+    };
+    let mut path = BTreeSet::new();
+    while let Some(parent) = parents.get(&at) {
+        path.insert(at);
+        at = *parent;
+    }
+    let (first, rest): (Vec<_>, Vec<_>) = blocks
+        .into_iter()
+        .partition(|link| path.contains(&link.block.id()));
+    first.into_iter().chain(rest)
 }
 
 fn start_safety(

@@ -180,6 +180,7 @@ impl<A: Application> Replica<A> {
             .get(&proposal.block.id())
             .expect("asked only for blocks in the tree");
         self.tree.check_executed(link)?;
+        self.tree.check_payload(link)?;
         if time > now && !lockstep_types::planted!(VoteAheadOfClock) {
             self.wake(time);
             return Ok(false);

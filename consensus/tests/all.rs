@@ -3,6 +3,7 @@
 
 mod common;
 mod explore;
+mod long_path;
 mod paper;
 mod scripts;
 mod wire;

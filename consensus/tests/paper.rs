@@ -1392,7 +1392,7 @@ fn r32_undecided_blocks_are_bounded() {
     assert!(sizes.iter().all(Occupancy::is_within), "{sizes:?}");
     let blocks = sizes.iter().find(|size| size.of == "undecided blocks");
     assert!(blocks.unwrap().held > 0);
-    assert!(blocks.unwrap().limit <= MAX_TREE_BLOCKS);
+    assert!(blocks.unwrap().held <= MAX_TREE_BLOCKS);
     let known = world.replica(0).application().blocks_held();
     assert!(known <= MAX_TREE_BLOCKS + 1, "{known}");
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_consensus::{Application, Check, Content, MAX_TREE_BLOCKS, Turn};
+use lockstep_consensus::{Application, Check, Content, MAX_UNDECIDED, Turn};
 use lockstep_genesis::Genesis;
 use lockstep_types::{
     Block, BlockId, CommitteeId, Digest, EffectsDigest, Executed, Gauge, Height, RecordHash,
@@ -35,19 +35,21 @@ pub struct BeaconPlace {
     /// The time of the block that carries it.
     pub time: Time,
     /// Per shard, the newest window recorded, and whether the newest record marks it absent.
-    pub shards: Vec<(WindowNumber, bool)>,
+    /// Blocks without a record share their parent's.
+    pub shards: Arc<Vec<(WindowNumber, bool)>>,
 }
 
 impl BeaconPlace {
     /// Before the first record. Record 0 is genesis.
     pub fn first(genesis: &Genesis) -> Self {
+        let shards = vec![(WindowNumber::ZERO, false); usize::from(genesis.shard_count())];
         BeaconPlace {
             height: Height::ZERO,
             number: WindowNumber::ZERO,
             hash: BarrierRecord::genesis_hash(genesis),
             base: genesis.time,
             time: genesis.time,
-            shards: vec![(WindowNumber::ZERO, false); usize::from(genesis.shard_count())],
+            shards: Arc::new(shards),
         }
     }
 
@@ -59,7 +61,7 @@ impl BeaconPlace {
             };
         };
         let entries = self.shards.iter().zip(&record.shards);
-        let shards = entries
+        let shards: Vec<_> = entries
             .map(|((recorded, _), entry)| match entry.checkpoint() {
                 Some(certified) => (certified.checkpoint.window(), false),
                 None => (*recorded, true),
@@ -71,7 +73,7 @@ impl BeaconPlace {
             hash: record.hash(),
             base: record.base,
             time,
-            shards,
+            shards: Arc::new(shards),
         }
     }
 }
@@ -196,7 +198,7 @@ impl BeaconChain {
 
     /// How full everything is that grows with what others say.
     pub fn measure(&self, gauge: &mut dyn Gauge) {
-        gauge.note("blocks", self.nodes.len(), MAX_TREE_BLOCKS + 1);
+        gauge.note("blocks", self.nodes.len(), MAX_UNDECIDED + 1);
         gauge.note("effects digests", self.executed.len(), DIGESTS_KEPT);
         let most = usize::try_from(MAX_WINDOWS_AHEAD).map_or(usize::MAX, |ahead| ahead + 1);
         gauge.note("windows heard of", self.first_heard.len(), most);
@@ -335,7 +337,7 @@ impl BeaconChain {
         if *record != expected {
             return Check::Refuse("carries a record that does not follow from the chain");
         }
-        for (entry, (recorded, _)) in record.shards.iter().zip(&place.shards) {
+        for (entry, (recorded, _)) in record.shards.iter().zip(&*place.shards) {
             let Some(certified) = entry.checkpoint() else {
                 continue;
             };
@@ -456,9 +458,9 @@ impl Application for BeaconChain {
         let time = now.max(turn.parent.header().time.next());
         let executed = self.executed_for(turn)?;
         let payload = match self.gather(now, &place) {
-            Gathered::Ready(shards) => self.record(&place, time, shards).encode(),
-            Gathered::Waiting(_) if turn.commit_needed => Vec::new(),
-            Gathered::Waiting(_) => return None,
+            Gathered::Ready(shards) if turn.may_fill => self.record(&place, time, shards).encode(),
+            _ if turn.commit_needed => Vec::new(),
+            _ => return None,
         };
         Some(Content {
             time,
@@ -495,7 +497,7 @@ impl Application for BeaconChain {
         if self.executed.len() > DIGESTS_KEPT {
             self.executed.pop_first();
         }
-        for (shard, (recorded, _)) in self.genesis_shards().zip(&place.shards) {
+        for (shard, (recorded, _)) in self.genesis_shards().zip(&*place.shards) {
             if let Some(tally) = self.tallies.get_mut(&shard) {
                 tally.forget(*recorded);
             }

@@ -1,5 +1,7 @@
 //! Made-up values of the shard's and the beacon's types; see [`lockstep_types::generate`].
 
+use std::sync::Arc;
+
 use lockstep_consensus::Ancestry;
 use lockstep_types::generate::Random;
 use lockstep_types::{Height, MemberIndex, View, generate};
@@ -75,7 +77,7 @@ generate! {
         time: r.make(),
         window: r.make(),
         seal: r.make(),
-        consumed: r.make(),
+        consumed: Arc::new(r.make()),
         pace_credit: r.make(),
     };
     BeaconPlace: |r| BeaconPlace {
@@ -84,7 +86,7 @@ generate! {
         hash: r.make(),
         base: r.make(),
         time: r.make(),
-        shards: r.list(),
+        shards: Arc::new(r.list()),
     };
     PartName: |r| match r.below(2) {
         0 => PartName::Accounts(r.make()),

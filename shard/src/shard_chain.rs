@@ -11,9 +11,7 @@ mod voting;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use lockstep_consensus::{
-    Application, Check, Content, MAX_BLOCKS_PER_ANSWER, MAX_TREE_BLOCKS, Turn,
-};
+use lockstep_consensus::{Application, Check, Content, MAX_BLOCKS_PER_ANSWER, MAX_UNDECIDED, Turn};
 use lockstep_genesis::{Genesis, Limits};
 use lockstep_types::{
     BatchDigest, Block, BlockId, Digest, EffectsDigest, Gauge, Height, MemberIndex, ShardId, Time,
@@ -37,7 +35,7 @@ const MAX_EXECUTION_LAG: u64 = 8;
 pub const MAX_UNEXECUTED: u64 = 2 * MAX_BLOCKS_PER_ANSWER as u64;
 
 /// The same with what one more answer, and the undecided blocks that it decides, may add.
-pub(crate) const MAX_COMMITTED: usize = 3 * MAX_BLOCKS_PER_ANSWER + MAX_TREE_BLOCKS;
+pub(crate) const MAX_COMMITTED: usize = 3 * MAX_BLOCKS_PER_ANSWER + MAX_UNDECIDED;
 
 /// Effects digests kept: what headers may still name, and some to spare for slow peers.
 const DIGESTS_KEPT: usize = 256;
@@ -59,8 +57,9 @@ pub struct Place {
     pub window: Window,
     /// The window it seals, if it is a seal.
     pub seal: Option<WindowNumber>,
-    /// Watermarks of the sources after it.
-    pub consumed: BTreeMap<ShardId, u64>,
+    /// Watermarks of the sources after it. Blocks without bundles share their parent's: of a long
+    /// undecided path that is almost all.
+    pub consumed: Arc<BTreeMap<ShardId, u64>>,
     /// For paced chains: what may still be ordered, in transactions times microseconds.
     pub pace_credit: u64,
 }
@@ -170,7 +169,7 @@ impl ShardChain {
             time: genesis.time,
             window: Window::first(&rules, genesis.time, record),
             seal: None,
-            consumed: BTreeMap::new(),
+            consumed: Arc::default(),
             pace_credit: 0,
         }
     }
@@ -191,7 +190,7 @@ impl ShardChain {
         let batches = self.limits.block_batches as usize;
         let bundles = self.limits.block_bundles as usize;
         let nodes = self.nodes.len();
-        gauge.note("blocks", nodes, MAX_COMMITTED + MAX_TREE_BLOCKS + 1);
+        gauge.note("blocks", nodes, MAX_COMMITTED + MAX_UNDECIDED + 1);
         gauge.note("unsettled blocks", self.unsettled.len(), MAX_COMMITTED);
         gauge.note("effects digests", self.executed.len(), DIGESTS_KEPT);
         let wanted = &self.wanted;
@@ -356,7 +355,7 @@ impl ShardChain {
             {
                 continue;
             }
-            consumed.insert(bundle.source, bundle.to);
+            Arc::make_mut(&mut consumed).insert(bundle.source, bundle.to);
         }
         let ordered: u64 = match self.limits.pace {
             None => 0,
@@ -511,13 +510,13 @@ impl Application for ShardChain {
         let parent = self.place(&parent_id)?.clone();
         let time = now.max(turn.parent.header().time.next());
         let executed = self.executed_for(turn)?;
-        let record = self.next_record(&parent);
+        let record = self.next_record(&parent).filter(|_| turn.may_fill);
         let window = self.window_with(&parent, time, record.as_ref());
         let mut payload = Payload {
             record,
             ..Payload::default()
         };
-        if Self::is_open(&window) {
+        if turn.may_fill && Self::is_open(&window) {
             payload.bundles = self.choose_bundles(&parent, window.record);
             payload.batches = self.choose_batches(turn.parent, &parent, &window, time);
         }

@@ -121,6 +121,7 @@ fn a_due_seal_is_work_and_nothing_else_is_in_an_idle_shard() {
         view: View::new(1),
         parent: &root,
         commits: Height::ZERO,
+        may_fill: true,
         commit_needed: false,
     };
     assert!(!chain.has_work(at(999), &root));
@@ -129,6 +130,42 @@ fn a_due_seal_is_work_and_nothing_else_is_in_an_idle_shard() {
     assert!(chain.has_work(at(1_000), &root));
     let content = chain.propose(at(1_000), &turn).unwrap();
     assert_eq!((content.time, content.payload), (at(1_000), Vec::new()));
+}
+
+#[test]
+fn where_no_payload_may_stand_a_seal_still_falls_due_and_a_record_waits() {
+    let genesis = genesis();
+    let (mut chain, root) = shard_chain(&genesis);
+    let turn = Turn {
+        view: View::new(1),
+        parent: &root,
+        commits: Height::ZERO,
+        may_fill: false,
+        commit_needed: true,
+    };
+    let content = chain.propose(at(1_000), &turn).unwrap();
+    assert!(content.payload.is_empty());
+    let seal = child(&root, content.time, content.payload);
+    chain.on_block(&seal);
+    assert!(chain.place(&seal.id()).unwrap().seal.is_some());
+
+    let mut beacon = Beacon::new();
+    beacon.hear(at(1_500), &checkpoint(0, 1, Vec::new()));
+    beacon.hear(at(1_500), &checkpoint(1, 1, Vec::new()));
+    assert!(beacon.chain.has_work(at(1_600), &beacon.root));
+    let root = beacon.root.clone();
+    let turn = Turn {
+        parent: &root,
+        ..turn
+    };
+    let content = beacon.chain.propose(at(1_600), &turn).unwrap();
+    assert!(content.payload.is_empty());
+    let turn = Turn {
+        may_fill: true,
+        ..turn
+    };
+    let content = beacon.chain.propose(at(1_600), &turn).unwrap();
+    assert!(!content.payload.is_empty());
 }
 
 #[test]
@@ -340,6 +377,7 @@ impl Beacon {
             view: View::new(1),
             parent: &root,
             commits: Height::ZERO,
+            may_fill: true,
             commit_needed: false,
         };
         let content = self.chain.propose(now, &turn)?;
@@ -509,7 +547,7 @@ fn b13_a_lone_certificate_proves_no_record() {
         }
     };
     let proof = CommitProof {
-        headers: vec![block.header().clone()],
+        headers: vec![block.header().clone()].into(),
         qc: certificate(&block),
         child: next.header().clone(),
         child_qc: certificate(&next),

@@ -133,7 +133,10 @@ impl Application for Marks {
         Some(Content {
             time: turn.parent.header().time.next(),
             executed,
-            payload: vec![self.mark],
+            payload: match turn.may_fill {
+                true => vec![self.mark],
+                false => Vec::new(),
+            },
         })
     }
 

@@ -68,7 +68,10 @@ impl Application for Numbers {
     }
 
     fn propose(&mut self, now: Time, turn: &Turn<'_>) -> Option<Content> {
-        let missing = self.missing_on(turn.parent);
+        let mut missing = self.missing_on(turn.parent);
+        if !turn.may_fill {
+            missing.clear();
+        }
         if missing.is_empty() && !turn.commit_needed {
             return None;
         }

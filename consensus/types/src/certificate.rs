@@ -4,8 +4,8 @@
 use parity_scale_codec::{Decode, Encode};
 
 use crate::{
-    BlockId, Claims, Committee, Digest, Domain, Epoch, Header, Rejection, Signature, Signers,
-    Timeout, Verifiable, View, Vote, hash,
+    BlockId, Claims, Committee, Digest, Domain, Epoch, Header, Headers, Rejection, Signature,
+    Signers, Timeout, Verifiable, View, Vote, hash,
 };
 
 /// What consensus statements of one epoch are checked against.
@@ -213,16 +213,17 @@ impl Verifiable for TimeoutCertificate {
     }
 }
 
-/// Longest stretch of headers in a proof: skipped views between a block and the descendant that
-/// commits it. A committee that fails this often in a row has other troubles.
-pub const MAX_PROOF_HEADERS: usize = 256;
+/// Longest stretch of headers in a proof, from a block to the descendant that is committed directly.
+/// As many as a replica lets grow undecided, so that no committed block is without a valid proof.
+/// With 153 bytes each, two such proofs and a full record fit into one message.
+pub const MAX_PROOF_HEADERS: usize = 2_048;
 
 /// What convinces an outsider that a block is final (two-chain commit rule): the headers from the
 /// block to a certified descendant D, and a certified child of D from the very next view.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct CommitProof {
     /// From the committed block to D, each the parent of the next. Usually one header.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// The certificate for D.
     pub qc: QuorumCertificate,
     /// D's child, proposed in the view after D's.

@@ -183,7 +183,7 @@ generate! {
         high_qc: r.make(),
     };
     CommitProof: |r| CommitProof {
-        headers: r.list(),
+        headers: r.list().into(),
         qc: r.make(),
         child: r.make(),
         child_qc: r.make(),

@@ -15,6 +15,7 @@ mod durable;
 mod engine;
 pub mod generate;
 mod hash;
+mod headers;
 mod ids;
 mod keyed;
 mod keys;
@@ -39,6 +40,7 @@ pub use hash::{
     BatchDigest, BlockId, Digest, EffectsDigest, GenesisHash, Hasher, MerkleRoot, RecordHash,
     TransactionId, hash,
 };
+pub use headers::Headers;
 pub use ids::{CommitteeId, Epoch, Height, MemberIndex, ShardId, View, WindowNumber};
 pub use keyed::{KeyedHashEngine, KeyedSigner};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature, Signer};

@@ -33,7 +33,7 @@ impl ShardChain {
         if listed.len() > self.limits.block_bundles as usize {
             return Check::Refuse("lists too many bundles");
         }
-        let mut consumed = parent.consumed.clone();
+        let mut consumed = (*parent.consumed).clone();
         let mut answer = Check::Accept;
         for reference in listed {
             let watermark = consumed.entry(reference.source).or_insert(0);

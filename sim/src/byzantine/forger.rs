@@ -28,7 +28,7 @@ fn proof(seat: &mut Seat<'_>, header: &Header, qc: &QuorumCertificate) -> Commit
         child_qc.view = child.view;
     }
     CommitProof {
-        headers: vec![header.clone()],
+        headers: vec![header.clone()].into(),
         qc: qc.clone(),
         child,
         child_qc,
