@@ -9,7 +9,7 @@ use lockstep_types::{
 
 use crate::block_tree::RETAINED_BLOCKS;
 use crate::ready::{Ready, To};
-use crate::{Application, Certificates, Fatal, LogEnd, Message, Refusal, Replica};
+use crate::{Application, Certificates, Fatal, LogEnd, MAX_FILLED_PATH, Message, Refusal, Replica};
 
 impl<A: Application> Replica<A> {
     /// Takes a quorum certificate, from wherever it came.
@@ -146,12 +146,16 @@ impl<A: Application> Replica<A> {
         }
     }
 
-    /// Does an uncommitted block up to the highest certified one wait for its commit?
+    /// Does an uncommitted block up to the highest certified one wait for its commit? Where so many
+    /// are undecided that nothing else may be done, one does without being looked for.
     pub(crate) fn commit_needed(&self) -> bool {
-        self.tree
-            .path(&self.high_qc().block)
-            .iter()
-            .any(|link| self.application.needs_commit(&link.block))
+        let high = &self.high_qc().block;
+        if self.tree.path_length(high) > MAX_FILLED_PATH {
+            return true;
+        }
+        let path = self.tree.path(high);
+        let mut blocks = path.iter().map(|link| &link.block);
+        blocks.any(|block| self.application.needs_commit(block))
     }
 
     /// Is there anything to do in this view? Without, no timer runs and nothing is said.

@@ -205,7 +205,7 @@ fn r36_the_path_is_bounded_and_the_longest_one_commits_with_proofs_that_hold() {
     let longest = MAX_PATH_BLOCKS as u64;
     let mut world = World::lone(0);
     let (last, qc) = forge_path(&mut world, longest - 1);
-    // A rival of the end fills the path as far as it may go, and nothing goes on top of it.
+    // One block more fills the path, and nothing goes on top of it.
     let view = last.header().view.get() + 2;
     tell_after_timeouts(&mut world, view, &last, &qc, &[]);
     let end = world.forge_block(view, &last, &[]);

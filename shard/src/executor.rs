@@ -13,7 +13,7 @@ use lockstep_types::{CommitteeId, Gauge, ShardId, WindowNumber};
 
 use crate::log::{
     read_anchor, write_anchor, write_block, write_bundle, write_checkpoint, write_committed,
-    write_record,
+    write_proof, write_record,
 };
 use crate::past::Past;
 use crate::ready::{ExecuteBlock, ExecutedBlock, Fatal};
@@ -162,6 +162,8 @@ impl Executor {
                 seal,
             };
             writes.push(write_checkpoint(&checkpoint));
+            // A restart says the checkpoint again, which needs its seal's proof on disk.
+            writes.push(write_proof(&block.proof));
             checkpoint
         });
         // The log has these as well, but its write may still be under way: a crash must not leave a

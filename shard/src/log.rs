@@ -4,7 +4,8 @@
 //! ```text
 //! blocks   'b' height (8, BE) block id (32)  → LinkedBlock, before any vote for it leaves
 //!          'c' height (8, BE)                → block id, once committed (state part)
-//!          'p' height (8, BE)                → CommitProof (state part)
+//!          'p' height (8, BE)                → CommitProof (state part), of blocks that were
+//!                                              committed directly, of seals, and of a state's seal
 //! batches  digest (32)                       → Batch
 //! records  number (8, BE)                    → CertifiedRecord
 //! bundles  digest (32)                       → Bundle
@@ -25,7 +26,7 @@ use lockstep_consensus::{self as consensus, Ancestry, Recovered, SafetyRecord, r
 use lockstep_ledger::{Bundle, Column, Store, StoreError, Write};
 use lockstep_types::{
     BatchDigest, BlockId, CommitProof, Digest, EffectsDigest, Height, LinkedBlock, LogPosition,
-    Time, WindowNumber, codec,
+    MAX_PROOF_HEADERS, Time, WindowNumber, codec,
 };
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
@@ -96,13 +97,18 @@ pub(crate) fn write_proof(proof: &CommitProof) -> Write {
     )
 }
 
-/// The state part of a committed block: that it is, and why.
-pub(crate) fn write_committed(link: &LinkedBlock, proof: &CommitProof) -> [Write; 2] {
+/// The state part of a committed block: that it is, and why. A block that is final by a descendant's
+/// certificates has that one's proof, and the headers up to it are those of the log
+/// ([`Archive::proof`]): to write them with each block would be quadratic in their number.
+pub(crate) fn write_committed(
+    link: &LinkedBlock,
+    proof: &CommitProof,
+) -> impl Iterator<Item = Write> + use<> {
     let key = height_key(COMMITTED, link.block.header().height);
-    [
-        Write::put(Column::Blocks, key, link.block.id().encode()),
-        write_proof(proof),
-    ]
+    let committed = Write::put(Column::Blocks, key, link.block.id().encode());
+    let directly = proof.headers.len() == 1;
+    let proof = directly.then(|| write_proof(proof));
+    [committed].into_iter().chain(proof)
 }
 
 /// The state part of the newest block whose effects are stored.
@@ -357,13 +363,48 @@ impl<'a> Archive<'a> {
         Ok(base.map_or(Height::ZERO, |base| base.height))
     }
 
-    /// The proof that the block at a height is final.
+    /// The proof that the block at a height is final: its own, or the headers from it to the next
+    /// block that has one, and the rest of that one.
     ///
     /// # Errors
     /// When the store fails or is damaged.
     pub fn proof(&self, height: Height) -> Result<Option<CommitProof>, Fatal> {
-        let bytes = self.0.get(Column::Blocks, &height_key(PROOF, height))?;
-        bytes.map(|bytes| own(&bytes, "a proof")).transpose()
+        let Some(proof) = self.next_proof(height)? else {
+            return Ok(None);
+        };
+        let end = proof.committed().height;
+        if end == height {
+            return Ok(Some(proof));
+        }
+        if end.since(height) > MAX_PROOF_HEADERS as u64 {
+            return Ok(None);
+        }
+        let mut headers = Vec::new();
+        for distance in 0..end.since(height) {
+            let Some(link) = self.block(height.plus(distance))? else {
+                return Ok(None);
+            };
+            headers.push(link.block.header().clone());
+        }
+        headers.extend_from_slice(&proof.headers);
+        let headers = headers.into();
+        Ok(Some(CommitProof { headers, ..proof }))
+    }
+
+    /// The proof of the lowest block from a height on that has one of its own.
+    fn next_proof(&self, height: Height) -> Result<Option<CommitProof>, Fatal> {
+        let from = height_key(PROOF, height);
+        if let Some(bytes) = self.0.get(Column::Blocks, &from)? {
+            return own(&bytes, "a proof").map(Some);
+        }
+        let mut found = None;
+        self.0.scan(Column::Blocks, &from, &mut |key, value| {
+            if key.first() == Some(&PROOF) {
+                found = Some(own(value, "a proof"));
+            }
+            false
+        })?;
+        found.transpose()
     }
 
     /// A record with its proof.
@@ -466,4 +507,80 @@ pub fn anchor_of(store: &dyn Store) -> Result<Option<(Height, BlockId)>, Fatal> 
 pub fn has_block(store: &dyn Store, height: Height, id: &BlockId) -> Result<bool, Fatal> {
     let found = store.get(Column::Blocks, &block_key(height, id))?;
     Ok(height == Height::ZERO || found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_ledger::{Durability, MemoryStore};
+    use lockstep_types::generate::Random;
+    use lockstep_types::{Block, Header, Headers};
+
+    /// Four blocks that are committed together, the first of them at height 7, each with its proof.
+    fn together() -> Vec<(LinkedBlock, CommitProof)> {
+        let mut random = Random::new(1);
+        let mut parent: BlockId = random.make();
+        let mut links = Vec::new();
+        for height in 7..11 {
+            let height = Height::new(height);
+            let header = Header {
+                parent,
+                height,
+                ..random.make()
+            };
+            let block = Block::new(header, Vec::new());
+            parent = block.id();
+            let justify = random.make();
+            links.push(LinkedBlock { block, justify });
+        }
+        let headers = links.iter().map(|link| link.block.header().clone());
+        let headers: Headers = headers.collect();
+        let last: CommitProof = random.make();
+        let proof = |position| CommitProof {
+            headers: headers.from_position(position),
+            ..last.clone()
+        };
+        let proofs: Vec<_> = (0..links.len()).map(proof).collect();
+        links.into_iter().zip(proofs).collect()
+    }
+
+    fn own_proofs(store: &MemoryStore) -> usize {
+        let mut count = 0;
+        let from = [PROOF];
+        let visit = &mut |_: &[u8], _: &[u8]| {
+            count += 1;
+            true
+        };
+        store.scan(Column::Blocks, &from, visit).unwrap();
+        count
+    }
+
+    #[test]
+    fn blocks_that_are_committed_together_have_one_proof_on_disk_and_each_its_own_for_who_asks() {
+        let store = MemoryStore::new();
+        let blocks = together();
+        for (link, proof) in &blocks {
+            let writes: Vec<_> = [write_block(link)]
+                .into_iter()
+                .chain(write_committed(link, proof))
+                .collect();
+            store.write(&writes, Durability::Synced).unwrap();
+        }
+        assert_eq!(own_proofs(&store), 1);
+        let archive = Archive::new(&store);
+        for (link, proof) in &blocks {
+            let height = link.block.header().height;
+            assert_eq!(archive.proof(height).unwrap().as_ref(), Some(proof));
+        }
+        assert_eq!(archive.proof(Height::new(6)).unwrap(), None, "not there");
+        assert_eq!(archive.proof(Height::new(11)).unwrap(), None, "to come");
+
+        // A seal's is written before its checkpoint is signed.
+        let seal = write_proof(&blocks[2].1);
+        store.write(&[seal], Durability::Synced).unwrap();
+        for (link, proof) in &blocks {
+            let height = link.block.header().height;
+            assert_eq!(archive.proof(height).unwrap().as_ref(), Some(proof));
+        }
+    }
 }

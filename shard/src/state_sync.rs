@@ -36,7 +36,7 @@ use crate::CertifiedRecord;
 use crate::executor::ledger_config;
 use crate::log::{
     Base, forget_anchor, read_base, write_anchor, write_base, write_block, write_committed,
-    write_record,
+    write_proof, write_record,
 };
 use crate::member::Setup;
 use crate::message::{Destination, Message, Outbound, Peer, Request};
@@ -504,6 +504,7 @@ pub fn finish_state_sync(
     let mut writes = Ledger::install(config, &checkpoint.seal, &target.ledger, store)?;
     writes.push(write_block(&target.link));
     writes.extend(write_committed(&target.link, &target.proof));
+    writes.push(write_proof(&target.proof));
     writes.push(write_anchor(&target.link, &target.ancestry, &target.place));
     writes.push(Write::delete(Column::Meta, TARGET));
     Ok(Some(writes))

@@ -4,14 +4,17 @@ use lockstep_client::FinalReceipt;
 use lockstep_client::rpc::{Proof, code};
 use lockstep_ledger::{History, MAX_ACTIONS, Receipt, Store, Subject, Transaction};
 use lockstep_shard::{Archive, Payload, ShardEntry};
-use lockstep_types::{GenesisHash, Height, ShardId, TransactionId, WindowNumber};
+use lockstep_types::{
+    GenesisHash, Height, MAX_PROOF_HEADERS, ShardId, TransactionId, WindowNumber,
+};
 use parity_scale_codec::Encode;
 
 use super::{failed, refused};
 use crate::rpc::Answer;
 
-/// Blocks searched, above a receipt's own, for a header that covers it.
-const MAX_COVER_SEARCH: u64 = 64;
+/// Blocks searched, above a receipt's own, for a header that covers it. No header of those that are
+/// committed together with the receipt's block can name what that block does.
+const MAX_COVER_SEARCH: u64 = MAX_PROOF_HEADERS as u64 + 64;
 
 /// A receipt of this shard and where it is.
 pub(super) fn receipt_at(
