@@ -146,11 +146,15 @@ impl<A: Application> Replica<A> {
         }
     }
 
-    /// Does an uncommitted block up to the highest certified one wait for its commit? Where so many
-    /// are undecided that nothing else may be done, one does without being looked for.
+    /// Does a block up to the highest certified one wait for its commit? Where so many are undecided
+    /// that nothing else may be done, one does without being looked for. So does one that is committed
+    /// here, by a certificate that the chain has gone on beside: others may never have seen it.
     pub(crate) fn commit_needed(&self) -> bool {
         let high = &self.high_qc().block;
-        if self.tree.path_length(high) > MAX_FILLED_PATH {
+        let shown = self.tree.ancestry(high).map(|ancestry| ancestry.commits);
+        if shown.is_some_and(|shown| shown < self.tree.committed_height())
+            || self.tree.path_length(high) > MAX_FILLED_PATH
+        {
             return true;
         }
         let path = self.tree.path(high);

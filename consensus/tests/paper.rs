@@ -658,6 +658,34 @@ fn r20_an_empty_block_commits_what_waits_and_nothing_more() {
     );
 }
 
+/// One correct member alone has seen the certificate that commits a block, and the chain goes on beside
+/// it. That member waits for nothing, and has to help all the same: between its turns and those of
+/// the crashed one no two views in a row succeed.
+#[test]
+fn r20_a_commit_that_the_chain_does_not_show_is_still_needed() {
+    let mut world = World::new(4);
+    let is_vote_of =
+        |sent: &Sent, view| matches!(&sent.message, Message::Vote(vote) if vote.view.get() == view);
+    world.drop_when(|sent| sent.from == 0);
+    world.drop_when(move |sent| sent.to != 0 && is_vote_of(sent, 2));
+    world.drop_when(|sent| matches!(&sent.message, Message::Proposal(p) if p.block.header().view > View::new(3)));
+    world.submit(1);
+    world.run_ms(3_000);
+    let counts: Vec<_> = world.commits.iter().map(Vec::len).collect();
+    assert_eq!(counts, [1, 0, 0, 0]);
+    world.crash(2);
+    world.drop_nothing();
+    world.run_ms(30_000);
+    for index in [1, 3] {
+        assert!(
+            !world.commits[index].is_empty(),
+            "{index} waits for the commit"
+        );
+    }
+    world.run_ms(30_000);
+    assert!(world.is_idle());
+}
+
 #[test]
 fn r21_views_fail_at_a_growing_pace_up_to_the_cap() {
     let mut world = World::new(4);
