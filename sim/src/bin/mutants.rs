@@ -21,12 +21,15 @@ use std::time::{Duration, Instant};
 use lockstep_genesis::DevelopmentSpec;
 use lockstep_shard::Peer;
 use lockstep_sim::twins::regressions;
-use lockstep_sim::{Chains, Cut, Harm, Run, World, WorldSpec};
+use lockstep_sim::{Chains, CrashPoints, Cut, Harm, Run, World, WorldSpec};
 use lockstep_types::planted::{BUGS, Bug, Entry, NOT_YET, plant, reached};
 use lockstep_types::{CommitteeId, MemberIndex};
 
 /// Chaos of each simulated network. Most bugs show within seconds of it.
 const CHAOS: Duration = Duration::from_secs(20);
+
+/// Worlds in which members die all the time.
+const DYING_SEEDS: u64 = 6;
 
 /// Seeds that are run without a bug.
 const CONTROL_SEEDS: u64 = 60;
@@ -191,6 +194,26 @@ fn stand_still(member: MemberIndex, harm: Harm) -> Result<(), String> {
     run(&mut world, 5_000)
 }
 
+/// Members that die all the time in the middle of their writes, so that one of two files that a step
+/// writes is often behind the other.
+fn die_while_writing() -> Option<String> {
+    (0..DYING_SEEDS).find_map(|seed| {
+        let found = noticed(|| {
+            let mut world = World::new(WorldSpec {
+                sync: Duration::from_millis(20),
+                ..WorldSpec::calm(seed, &DevelopmentSpec::default())
+            });
+            world.set_crash_points(Some(CrashPoints {
+                one_in: 8,
+                down: Duration::from_secs(1),
+            }));
+            let end = world.now().after(Duration::from_secs(30));
+            world.run_until(end).err().map(|broken| broken.to_string())
+        })?;
+        Some(format!("death in writing, seed {seed}: {found}"))
+    })
+}
+
 /// Schedules that once broke a protocol of this family.
 fn replay_regressions() -> Option<String> {
     regressions().iter().find_map(|regression| {
@@ -201,7 +224,10 @@ fn replay_regressions() -> Option<String> {
 
 /// The detectors that are not seeds; they cost little.
 fn first_detectors() -> Option<String> {
-    halve().or_else(forget).or_else(replay_regressions)
+    halve()
+        .or_else(forget)
+        .or_else(replay_regressions)
+        .or_else(die_while_writing)
 }
 
 /// What came of one bug.
