@@ -187,7 +187,10 @@ impl Fault {
                 similar: Some(similar),
             } => Some(format!("did you mean {similar}?")),
             Fault::BadAmount(error) => Some(error.help()),
-            Fault::DevelopmentKey => Some("make a fresh one: lockstep key new NAME".to_owned()),
+            Fault::DevelopmentKey => Some(
+                "an account's is made by lockstep key new NAME; for validators there is no command yet"
+                    .to_owned(),
+            ),
             Fault::KeyForTwoPurposes { .. } => {
                 Some("validators and accounts have keys of their own".to_owned())
             }

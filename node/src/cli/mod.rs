@@ -121,8 +121,14 @@ fn wallet(command: impl Future<Output = exit::ExitCode>) -> ExitCode {
 
 fn report(failure: &Failure) {
     use std::io::Write;
+    let message = &failure.message;
+    // What is wrong with a genesis says so itself, with a code.
+    let word = match message.starts_with("error[") {
+        true => "",
+        false => "error: ",
+    };
     // Nobody is left to tell when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "error: {}", failure.message);
+    let _ = writeln!(std::io::stderr(), "{word}{message}");
 }
 
 /// Writes a line of the result.

@@ -1,6 +1,5 @@
-//! `fuzz [--seconds N] [--seed S] [--target NAME] [--input HEX]`: gives every target, or the
-//! one named, bent inputs for N seconds; with `--input` runs that input alone. One line per target;
-//! a failure prints its input. The last line is the sum. See `SIMULATOR.md`.
+//! Gives decoders and state machines bent inputs. `--help` lists the flags; `SIMULATOR.md` says what a
+//! target is. The last line is the sum.
 
 // The program around the pure library: it may run threads and measure real time.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
@@ -10,6 +9,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstep_sim::fuzz::{Campaign, Target, attempt, targets, unhex};
+
+const HELP: &str = "\
+Gives decoders and state machines bent inputs.
+
+  --seconds N     how long for each target (1)
+  --seed S        what the inputs are drawn from (1)
+  --target NAME   this one alone
+  --input HEX     this input alone; use it with --target
+  --help          this text
+
+One line for each target; a failure prints its input. The last line is the sum. The exit code is 1 when
+something failed, 2 for a wrong flag.";
 
 struct Arguments {
     seconds: f64,
@@ -86,6 +97,13 @@ fn run_input(target: &dyn Target, input: &[u8]) -> ExitCode {
 }
 
 fn main() -> ExitCode {
+    if std::env::args()
+        .skip(1)
+        .any(|flag| flag == "--help" || flag == "-h")
+    {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let arguments = match Arguments::parse() {
         Ok(arguments) => arguments,
         Err(problem) => {
