@@ -1,8 +1,6 @@
 //! One test per rule of `BARRIER.md` that is not a matter of window arithmetic; those stand beside
 //! `window.rs`. Names carry the rule's number.
 
-#![allow(clippy::unwrap_used)]
-
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,5 @@
 //! What checking a batch costs, and where a batch that was checked counts.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,25 +1,22 @@
 //! Bundles that a shard's member keeps and lists. Some of them are a liar's: true, and cut so that
 //! nothing fits on them.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{Arrival, TimerConfig};
-use lockstep_genesis::{DevelopmentSpec, Genesis};
 use lockstep_ledger::merkle::RootKind;
-use lockstep_ledger::{Bundle, BundleProof, Flow, MemoryStore, OutboxEntry, OutboxLeaf};
+use lockstep_ledger::{Bundle, BundleProof, Flow, OutboxEntry, OutboxLeaf};
 use lockstep_shard::{
-    BundlePool, CertifiedCheckpoint, CertifiedRecord, Input, MAX_PROVEN_PER_SOURCE, MAX_REPLAY,
-    Member, Message, Peer, Setup, ShardEntry,
+    BundlePool, CertifiedCheckpoint, CertifiedRecord, Input, MAX_PROVEN_PER_SOURCE, Message, Peer,
+    ShardEntry,
 };
 use lockstep_types::generate::Random;
-use lockstep_types::{CommitteeId, MemberIndex, ShardId, Time, Verified, WindowNumber};
+use lockstep_types::{CommitteeId, MemberIndex, ShardId, Verified, WindowNumber};
+
+use crate::common::{Host, START};
 
 const HERE: ShardId = ShardId::new(0);
 const THERE: ShardId = ShardId::new(1);
-const START: Time = Time::from_millis(10_000);
 
 const OUTBOX: RootKind = RootKind::new("lockstep/outbox", "lockstep/outbox-leaf");
 const ENTRIES: RootKind = RootKind::new("lockstep/entries", "lockstep/outbox-entry");
@@ -112,23 +109,10 @@ fn what_a_block_lists_stays() {
 
 #[test]
 fn only_what_others_fit_on_is_kept() {
-    let shape = DevelopmentSpec {
-        time: START,
-        ..DevelopmentSpec::default()
-    };
-    let (genesis, keys) = Genesis::development(&shape).unwrap();
-    assert_eq!(genesis.limits.bundle_entries, 512);
-    let (committee, me) = (CommitteeId::Shard(HERE), MemberIndex::new(3));
-    let setup = Setup {
-        genesis: Arc::new(genesis),
-        committee,
-        me,
-        signer: Arc::new(keys.validator(committee, me).unwrap().key.clone()),
-        timers: TimerConfig::default(),
-        arrival: Arrival::Unasked,
-        max_replay: MAX_REPLAY,
-    };
-    let mut member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
+    let Host {
+        setup, mut member, ..
+    } = Host::new();
+    assert_eq!(setup.genesis.limits.bundle_entries, 512);
     let mut hear = |committee: CommitteeId, message: Message| {
         let from = Peer {
             committee,

@@ -1,13 +1,9 @@
 //! A shard's member that learns how far its committee is: when it leaves its own state for another,
 //! and what it does then.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use core::time::Duration;
 
-use common::{Host, MAX_REPLAY, asks_for_a_state, state};
+use crate::common::{Host, MAX_REPLAY, asks_for_a_state, state};
 use lockstep_shard::{Input, Member};
 use lockstep_types::Height;
 

@@ -1,45 +1,26 @@
 //! A member as its thread meets it.
 
-#![allow(clippy::unwrap_used)]
-
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lockstep_consensus::{self as consensus, Arrival, Proposal, TimerConfig};
-use lockstep_genesis::{DevelopmentSpec, Genesis};
-use lockstep_ledger::{Action, MemoryStore, Refusal, Transaction, TriePath};
+use lockstep_consensus::{self as consensus, Proposal};
+use lockstep_genesis::Genesis;
+use lockstep_ledger::{Action, Refusal, Transaction, TriePath};
 use lockstep_shard::{
-    BatchRef, BundleRef, Destination, Input, MAX_REPLAY, MAX_TRANSACTIONS, MAX_WAITING_PER_AUTHOR,
-    Member, Mempool, Message, PACK_DELAY, PartName, Payload, Peer, Ready, Request, Setup,
-    root_block,
+    BatchRef, BundleRef, Destination, Input, MAX_TRANSACTIONS, MAX_WAITING_PER_AUTHOR, Member,
+    Mempool, Message, PACK_DELAY, PartName, Payload, Peer, Ready, Request, root_block,
 };
 use lockstep_types::{
     AccountId, AssetId, BatchDigest, Block, CommitteeId, Header, MemberIndex, QuorumCertificate,
-    SecretKey, ShardId, Time, Verified, View, WindowNumber, hash,
+    SecretKey, ShardId, Verified, View, WindowNumber, hash,
 };
 
-const START: Time = Time::from_millis(10_000);
+use crate::common::{Host, START};
 
 fn member() -> (Member, Arc<Genesis>) {
-    let shape = DevelopmentSpec {
-        time: START,
-        ..DevelopmentSpec::default()
-    };
-    let (genesis, keys) = Genesis::development(&shape).unwrap();
-    let genesis = Arc::new(genesis);
-    let (committee, me) = (CommitteeId::Shard(ShardId::new(0)), MemberIndex::new(3));
-    let setup = Setup {
-        genesis: genesis.clone(),
-        committee,
-        me,
-        signer: Arc::new(keys.validator(committee, me).unwrap().key.clone()),
-        timers: TimerConfig::default(),
-        arrival: Arrival::Unasked,
-        max_replay: MAX_REPLAY,
-    };
-    let member = Member::recover(setup, &MemoryStore::default(), None).unwrap();
-    (member, genesis)
+    let host = Host::new();
+    (host.member, host.setup.genesis)
 }
 
 fn transfer(genesis: &Genesis, nonce: u64) -> Verified<Transaction> {

@@ -1,7 +1,5 @@
 //! The observer finds what no correct member does, and nothing else.
 
-#![allow(clippy::unwrap_used)]
-
 use lockstep_consensus as consensus;
 use lockstep_shard::{Message, Observer, Subject};
 use lockstep_types::{

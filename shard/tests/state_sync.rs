@@ -1,12 +1,8 @@
 //! A shard's member without its state: which one it chooses, and when it gives that up.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use core::time::Duration;
 
-use common::{Host, SHARD, asks_for_a_state, state};
+use crate::common::{Host, SHARD, asks_for_a_state, state};
 use lockstep_shard::{Input, Message, Part, PartName, Peer, Ready, Request};
 use lockstep_types::{Height, MemberIndex, WindowNumber};
 

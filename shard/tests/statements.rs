@@ -1,8 +1,6 @@
 //! What is signed: no two kinds of statement share a digest, whatever they are about, so that a
 //! signature made for one purpose, chain, committee or view never serves another.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,5 @@
 //! A shard's member and its disk, and states that others offer it.
 
-#![allow(dead_code, reason = "each test uses some of it")]
-
 use core::time::Duration;
 use std::sync::Arc;
 
