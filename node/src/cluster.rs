@@ -24,31 +24,17 @@ use crate::config::{
 use crate::exit::Stop;
 use crate::home::{Home, committee_word};
 use crate::ports::{DEFAULT_BASE, free_ports};
-use crate::process::{network_runtime, run_as_child};
+use crate::process::network_runtime;
 use crate::validator::{Host, Validator};
 
-/// Tells a child which validator it is.
-const CHILD_HOME: &str = "LOCKSTEP_CHILD_HOME";
-/// Set for a child that starts as with `--recover`.
-const CHILD_RECOVERS: &str = "LOCKSTEP_CHILD_RECOVERS";
+/// Set for a child: whatever program it is, it does what `lockstep` does with its arguments.
+const CHILD: &str = "LOCKSTEP_CHILD";
 /// How long a child may take to end when asked.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// If this process was started as a validator of a cluster, runs it and returns its exit code.
 pub fn run_if_child() -> Option<ExitCode> {
-    let home = std::env::var_os(CHILD_HOME)?;
-    let recover = std::env::var_os(CHILD_RECOVERS).is_some();
-    Some(
-        match run_as_child(&Home::at(PathBuf::from(home)), recover) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(stop) => {
-                use std::io::Write;
-                // Nobody is left to tell when standard error is closed.
-                let _ = writeln!(std::io::stderr(), "error: {stop}");
-                stop.code().into()
-            }
-        },
-    )
+    std::env::var_os(CHILD).map(|_| crate::cli::main())
 }
 
 /// What network to start.
@@ -252,7 +238,7 @@ impl Cluster {
             .map_err(failed)?;
         let mut command = self.command(&place.home).map_err(failed)?;
         if recover {
-            command.env(CHILD_RECOVERS, "1");
+            command.arg("--recover");
         }
         command.stderr(log).spawn().map_err(failed)
     }
@@ -267,7 +253,9 @@ impl Cluster {
             None => std::env::current_exe()?,
         });
         command
-            .env(CHILD_HOME, home.root())
+            .env(CHILD, "1")
+            .args(["node", "run", "--until-stdin-ends", "--home"])
+            .arg(home.root())
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
         Ok(command)

@@ -9,6 +9,7 @@ use lockstep_client::rpc::{BlockCredit, BlockSummary, BlockTransaction};
 use lockstep_ledger::{Durability, ReceiptResult, Store, Subject, TrieDone, TrieJob};
 use lockstep_shard::{ExecuteBlock, ExecutedBlock, Executor, Input, Place};
 use lockstep_types::{ShardId, WindowNumber};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::exit::{Stop, StopSwitch};
@@ -17,16 +18,19 @@ use crate::metrics::observe;
 use crate::replica::stop_for;
 use crate::shared::Shared;
 
-/// Committed blocks and questions that may wait. Consensus lets execution lag by a few blocks; the
-/// rest is for catching up. A replica that is further ahead waits.
-const MAX_WAITING: usize = 64;
+/// Committed blocks that may wait. Consensus lets execution lag by a few blocks; the rest is for
+/// catching up. A replica that is further ahead waits.
+const MAX_BLOCKS: usize = 64;
+/// Questions that may wait. They have places of their own: however many clients ask, consensus waits
+/// for blocks only.
+const MAX_QUESTIONS: usize = 64;
 
 type Question = Box<dyn FnOnce(&Executor) + Send>;
 
 enum Task {
     Load(Option<Box<Executor>>),
     Execute(Box<ExecuteBlock>),
-    Ask(Question),
+    Ask(Question, OwnedSemaphorePermit),
     Stop,
 }
 
@@ -34,6 +38,7 @@ enum Task {
 #[derive(Clone)]
 pub(crate) struct Execution {
     tasks: SyncSender<Task>,
+    questions: Arc<Semaphore>,
 }
 
 /// What the thread works with.
@@ -54,14 +59,15 @@ impl Execution {
         parts: Parts,
         switch: &StopSwitch,
     ) -> Result<(Self, std::thread::JoinHandle<()>), Stop> {
-        let (tasks, waiting) = sync_channel(MAX_WAITING);
+        let (tasks, waiting) = sync_channel(MAX_BLOCKS + MAX_QUESTIONS);
         let failed = switch.clone();
         let thread = switch.spawn(format!("exec-{name}"), move || {
             if let Err(reason) = run(parts, &waiting) {
                 failed.stop(reason);
             }
         })?;
-        Ok((Execution { tasks }, thread))
+        let questions = Arc::new(Semaphore::new(MAX_QUESTIONS));
+        Ok((Execution { tasks, questions }, thread))
     }
 
     /// The replica has another state: blocks of that executor follow. None while it fetches one.
@@ -78,7 +84,10 @@ impl Execution {
 
     /// Asks about the state, between two blocks. False when there is no room.
     pub(crate) fn ask(&self, question: impl FnOnce(&Executor) + Send + 'static) -> bool {
-        let task = Task::Ask(Box::new(question));
+        let Ok(place) = Arc::clone(&self.questions).try_acquire_owned() else {
+            return false;
+        };
+        let task = Task::Ask(Box::new(question), place);
         self.tasks.try_send(task).is_ok()
     }
 
@@ -102,7 +111,7 @@ fn run(mut parts: Parts, waiting: &Receiver<Task>) -> Result<(), Stop> {
                 before = None;
             }
             // Without a state the question is dropped, and who asked hears that we are busy.
-            Task::Ask(question) => {
+            Task::Ask(question, _place) => {
                 if let Some(executor) = &parts.executor {
                     question(executor);
                 }
@@ -233,4 +242,19 @@ fn run_in_parallel(jobs: Vec<TrieJob>) -> Vec<TrieDone> {
         }
         done
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_have_room_however_many_ask() {
+        let (tasks, _waiting) = sync_channel(MAX_BLOCKS + MAX_QUESTIONS);
+        let questions = Arc::new(Semaphore::new(MAX_QUESTIONS));
+        let execution = Execution { tasks, questions };
+        let asked = (0..1_000).filter(|_| execution.ask(|_| {})).count();
+        assert_eq!(asked, MAX_QUESTIONS);
+        assert!((0..MAX_BLOCKS).all(|_| execution.tasks.try_send(Task::Load(None)).is_ok()));
+    }
 }

@@ -23,8 +23,9 @@ pub fn run(home: &Home, recover: bool) -> Result<(), Stop> {
     run_until(home, recover, std::future::pending())
 }
 
-/// As [`run`], and stops when standard input closes: the end of the process that started us.
-pub(crate) fn run_as_child(home: &Home, recover: bool) -> Result<(), Stop> {
+/// As [`run`], and stops when standard input ends, as it does when the process that started us is
+/// gone.
+pub(crate) fn run_until_stdin_ends(home: &Home, recover: bool) -> Result<(), Stop> {
     let (gone, parent_gone) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let mut ignored = [0; 64];

@@ -299,7 +299,7 @@ fn a_genesis_is_made_checked_and_exported_without_a_network() {
     assert_eq!(code, 2, "without the seed there are no keys");
     assert!(shown.contains("LS-GEN-034"), "{shown}");
     let (code, ..) = run(&[
-        "genesis", "export", "g.toml", "--homes", "net2", "--seed", "5",
+        "genesis", "export", "g.toml", "--homes", "net2", "--seed", "5", "--ip", "10.0.0.7",
     ]);
     assert_eq!(code, 0);
     let (code, _, shown) = run(&["node", "check", "--home", "net2/shard-2-validator-3"]);

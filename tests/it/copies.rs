@@ -36,7 +36,6 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
     let index = dials_all(run, &members)?;
     run.network.expect_two_faces(index);
     let name = run.network.cluster.places()[index].name.clone();
-    run.load.history.damaged(&name); // it is wiped in the end
     run.kill(index);
     let files = tempfile::tempdir()?;
     let home = run.network.cluster.places()[index].home.clone();
@@ -78,11 +77,13 @@ pub(crate) fn run_beside_each_other(run: &mut Run) -> anyhow::Result<()> {
         "it shows nothing: {seen}"
     );
     // A supervisor starts it again.
+    run.load.history.damaged(&name);
     replace(&home.data(), &ended_home.data())?;
     run.restart(index)?;
     let code = ends(run, index)?;
     ensure!(is_second_copy(code), "started again, it ends with {code}");
     // A person who does not know which of the two is newer goes on without either.
+    run.load.history.damaged(&name);
     run.network.cluster.wipe(index)?;
     run.catches_up(index)?;
     Ok(())

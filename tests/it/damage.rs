@@ -170,6 +170,7 @@ fn one(run: &mut Run, damage: Damage) -> anyhow::Result<()> {
     ensure!(is_named(code), "{damage:?}: {place} ended with {code}");
     // A supervisor starts it again, and again. The database may have been made anew meanwhile, and
     // then the safety record knows better.
+    run.load.history.damaged(&place);
     let again = start(run, index)?;
     ensure!(
         again.is_some_and(is_named),
@@ -177,6 +178,7 @@ fn one(run: &mut Run, damage: Damage) -> anyhow::Result<()> {
     );
     // It has signed nothing since, so these are its newest files.
     run.network.cluster.kill(index);
+    run.load.history.damaged(&place);
     replace(&data, aside.path())?;
     match start(run, index)? {
         None => Ok(()),

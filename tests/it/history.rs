@@ -52,7 +52,7 @@ struct Told {
     /// By height and address, nonce and holdings.
     seen: BTreeMap<(u64, String), (u64, Vec<u128>)>,
     reads: u64,
-    /// Validators whose files were damaged: after a loss they answer from where they are.
+    /// Validators whose files were damaged or lost: their next answer is from where they are.
     damaged: BTreeSet<String>,
     conflicts: Vec<String>,
 }
@@ -89,7 +89,7 @@ impl History {
         self.told().conflicts.push(text);
     }
 
-    /// The files of this validator are damaged. It counts as faulty, and its reads may go back.
+    /// The files of this validator are damaged or gone. Its reads may go back, once.
     pub(crate) fn damaged(&self, session: &str) {
         self.told().damaged.insert(session.to_owned());
     }
@@ -111,8 +111,8 @@ impl History {
         let mut told = self.told();
         told.reads += 1;
         if let Some(before) = before
-            && !told.damaged.contains(session)
             && (now.height < before.height || now.nonce < before.nonce)
+            && !told.damaged.remove(session)
         {
             told.conflicts.push(format!(
                 "{session} went back from height {} nonce {} to height {} nonce {}",

@@ -1,4 +1,4 @@
-//! The long form: every fault there is, in an order that a seed decides, on networks that live for
+//! The long form: most faults there are, in an order that a seed decides, on networks that live for
 //! some minutes each.
 //!
 //! `soak --minutes N` draws faults until the time is over. `soak --kills K --blackouts B

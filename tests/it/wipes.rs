@@ -49,7 +49,10 @@ pub(crate) fn one(run: &mut Run, committee: CommitteeId, loss: Loss) -> anyhow::
     run.kill(index);
     let view = run.network.view(committee); // no vote of before is for a later one
     match loss {
-        Loss::Everything => run.network.cluster.wipe(index)?,
+        Loss::Everything => {
+            run.load.history.damaged(&name);
+            run.network.cluster.wipe(index)?;
+        }
         Loss::Record => damage::without_record(run, index, Damage::SafetyDeleted)?,
         Loss::RecordFlipped => damage::without_record(run, index, Damage::SafetyFlipped)?,
     }

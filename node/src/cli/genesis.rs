@@ -2,7 +2,7 @@
 //! homes to start validators from.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -101,7 +101,7 @@ struct Export {
     /// Directory for one complete home per validator, with keys; development networks only
     #[arg(long, value_name = "DIR")]
     homes: Option<PathBuf>,
-    /// Address the validators listen on
+    /// Address the validators reach each other at; RPC stays on 127.0.0.1
     #[arg(
         long,
         value_name = "IP",
@@ -398,7 +398,7 @@ impl Export {
                     member,
                     name: &genesis.validators(committee)[member.get()].name,
                     network: SocketAddr::new(self.ip, port()?),
-                    rpc: SocketAddr::new(self.ip, port()?),
+                    rpc: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port()?),
                 })
             })
             .collect()

@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::cluster;
 use crate::exit;
 
 /// A sharded, permissioned blockchain.
@@ -81,9 +80,6 @@ impl From<exit::Stop> for Failure {
 
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
-    if let Some(code) = cluster::run_if_child() {
-        return code;
-    }
     let result = match Cli::parse().command {
         Command::Up(args) => up::run(&args),
         Command::Node(args) => node::run(&args),

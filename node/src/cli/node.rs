@@ -26,6 +26,9 @@ enum Command {
         /// may have signed.
         #[arg(long)]
         recover: bool,
+        /// Also stops when standard input ends: when whoever started it is gone.
+        #[arg(long, hide = true)]
+        until_stdin_ends: bool,
     },
     /// Checks a validator's directory without starting it.
     Check {
@@ -37,7 +40,17 @@ enum Command {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
-        Command::Run { home, recover } => Ok(process::run(&Home::at(home), *recover)?),
+        Command::Run {
+            home,
+            recover,
+            until_stdin_ends,
+        } => {
+            let home = Home::at(home);
+            Ok(match until_stdin_ends {
+                false => process::run(&home, *recover),
+                true => process::run_until_stdin_ends(&home, *recover),
+            }?)
+        }
         Command::Check { home } => {
             let home = Home::at(home);
             let config = home.config().map_err(Failure::usage)?;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use libp2p::bytes::Bytes;
 use libp2p::futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use libp2p::{PeerId, Stream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::queue::OutQueue;
-use super::{Class, EventSink, NetworkEvent, Slot, Traffic};
+use super::room::Room;
+use super::{Class, EventSink, NetworkEvent, Traffic};
 
 /// Small messages are gathered into one write of about this size.
 const GATHER_BYTES: usize = 64 << 10;
@@ -27,15 +27,6 @@ const MAX_SILENCE: Duration = Duration::from_secs(10);
 const MAX_WRITE_STALL: Duration = Duration::from_secs(20);
 /// First allocation for an incoming message; grows with the bytes that really come.
 const FIRST_ALLOCATION: usize = 64 << 10;
-
-/// Messages of one peer that may wait for the verifier, by class.
-pub(super) const fn inbound_slots(class: Class) -> usize {
-    match class {
-        Class::Consensus => 256,
-        Class::Data => 64,
-        Class::Sync => 8,
-    }
-}
 
 /// Writes what the queue holds until the stream fails.
 pub(super) async fn write_loop(
@@ -91,35 +82,37 @@ pub(super) async fn read_loop(
     sink: EventSink,
     traffic: Arc<Traffic>,
 ) -> io::Error {
-    let slots = Arc::new(Semaphore::new(inbound_slots(class)));
+    let room = Room::of_class(class);
     let mut stream = BufReader::with_capacity(GATHER_BYTES, stream);
     loop {
-        let bytes = match read_one(&mut stream, class, max_message).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => continue,
+        let length = match read_length(&mut stream, class, max_message).await {
+            Ok(0) => continue,
+            Ok(length) => length,
+            Err(error) => return error,
+        };
+        let slot = room.wait(length).await;
+        let bytes = match read_body(&mut stream, length).await {
+            Ok(bytes) => bytes,
             Err(error) => return error,
         };
         let index = class.index();
         traffic.received[index].fetch_add(1, Ordering::Relaxed);
-        traffic.received_bytes[index].fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let permit = Arc::clone(&slots)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        traffic.received_bytes[index].fetch_add(length as u64, Ordering::Relaxed);
         sink(NetworkEvent::Message {
             from,
             class,
             bytes,
-            slot: Slot { _permit: permit },
+            slot,
         });
     }
 }
 
-async fn read_one(
+/// The length of the next message, or 0 for a sign of life.
+async fn read_length(
     stream: &mut (impl AsyncRead + Unpin),
     class: Class,
     max_message: usize,
-) -> io::Result<Option<Bytes>> {
+) -> io::Result<usize> {
     let mut length = [0; 4];
     let head = stream.read_exact(&mut length);
     if class == Class::Consensus {
@@ -130,21 +123,22 @@ async fn read_one(
         head.await?;
     }
     let length = u32::from_le_bytes(length) as usize;
-    if length == 0 {
-        return Ok(None);
-    }
     if length > max_message {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!("a message of {length} bytes where {max_message} are allowed"),
         ));
     }
+    Ok(length)
+}
+
+async fn read_body(stream: &mut (impl AsyncRead + Unpin), length: usize) -> io::Result<Bytes> {
     let mut bytes = Vec::with_capacity(length.min(FIRST_ALLOCATION));
     let read = stream.take(length as u64).read_to_end(&mut bytes).await?;
     if read < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Some(Bytes::from(bytes)))
+    Ok(Bytes::from(bytes))
 }
 
 #[cfg(test)]
@@ -154,17 +148,18 @@ mod tests {
 
     use super::*;
 
-    fn read(bytes: &[u8]) -> io::Result<Option<Bytes>> {
-        block_on(read_one(&mut Cursor::new(bytes), Class::Data, 8))
+    fn read(bytes: &[u8]) -> io::Result<Bytes> {
+        let mut stream = Cursor::new(bytes);
+        block_on(async {
+            let length = read_length(&mut stream, Class::Data, 8).await?;
+            read_body(&mut stream, length).await
+        })
     }
 
     #[test]
     fn frames_are_bounded_and_whole() {
-        assert_eq!(
-            read(&[3, 0, 0, 0, 1, 2, 3]).unwrap().unwrap().as_ref(),
-            &[1, 2, 3]
-        );
-        assert_eq!(read(&[0, 0, 0, 0]).unwrap(), None);
+        assert_eq!(read(&[3, 0, 0, 0, 1, 2, 3]).unwrap().as_ref(), &[1, 2, 3]);
+        assert!(read(&[0, 0, 0, 0]).unwrap().is_empty());
         assert_eq!(
             read(&[9, 0, 0, 0]).unwrap_err().kind(),
             io::ErrorKind::InvalidData

@@ -23,8 +23,6 @@ const QUEUE_MESSAGES: usize = 256;
 const MAX_CONTROL_BYTES: usize = 16 << 10;
 /// How long a message's name is remembered.
 const DUPLICATE_CACHE: Duration = Duration::from_secs(30);
-/// Gossiped messages of one peer that may wait for the verifier.
-pub(super) const INBOUND_SLOTS: usize = 64;
 /// Room for the frame around a message.
 const FRAME_BYTES: usize = 1_024;
 

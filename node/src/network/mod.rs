@@ -17,6 +17,7 @@ mod frame;
 mod gossip;
 mod newcomers;
 mod queue;
+mod room;
 mod streams;
 mod swarm;
 
@@ -26,9 +27,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use libp2p::PeerId;
 pub use libp2p::bytes::Bytes;
 pub use libp2p::identity::Keypair;
-use tokio::sync::OwnedSemaphorePermit;
 
 pub use gossip::{GossipReceipt, Verdict};
+pub use room::Slot;
 pub use swarm::{Network, NetworkError, NetworkHandle};
 
 /// How urgent a message is. Each class has its own stream and its own queues.
@@ -104,7 +105,7 @@ pub enum NetworkEvent {
         class: Class,
         /// The message.
         bytes: Bytes,
-        /// The sender's room in our queues; free again when dropped.
+        /// The sender's room in our queues.
         slot: Slot,
     },
     /// A gossiped message. It is not passed on before [`NetworkHandle::judge`] says so.
@@ -122,13 +123,6 @@ pub enum NetworkEvent {
     },
     /// A bug, and its text: the network is dead, and nothing else will come.
     Broken(String),
-}
-
-/// Room that one incoming message takes. A peer may have a fixed number of messages waiting for
-/// the verifier; when they are used up its stream is not read further.
-#[derive(Debug)]
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Receives events, on network threads. It must not block.

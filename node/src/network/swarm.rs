@@ -16,16 +16,17 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{PeerId, Swarm, SwarmBuilder, noise, tcp, yamux};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::frame::{read_loop, write_loop};
-use super::gossip::{self, Gossip, GossipReceipt, INBOUND_SLOTS, Verdict};
+use super::gossip::{self, Gossip, GossipReceipt, Verdict};
 use super::newcomers::Newcomers;
 use super::queue::{OutQueue, QueueLimit};
+use super::room::Room;
 use super::streams::{Protocols, StreamEvent, Streams};
-use super::{Class, EventSink, NetworkConfig, NetworkEvent, PeerAddress, Slot, Traffic};
+use super::{Class, EventSink, NetworkConfig, NetworkEvent, PeerAddress, Traffic};
 
 /// Waits between attempts to reach a peer: doubled from the first to the second. Committees are
 /// small, so two attempts a second cost nothing, and a quorum that can be reached again is soon.
@@ -224,9 +225,9 @@ impl Network {
             shared: Arc::clone(&shared),
             commands: commands.clone(),
         };
-        let slots = peers
+        let rooms = peers
             .iter()
-            .map(|peer| (peer.id, Arc::new(Semaphore::new(INBOUND_SLOTS))))
+            .map(|peer| (peer.id, Room::of_gossip()))
             .collect();
         let now = Instant::now();
         let dials = peers
@@ -250,7 +251,7 @@ impl Network {
             dials,
             current: BTreeMap::new(),
             loops: JoinSet::new(),
-            gossip_slots: slots,
+            gossip_rooms: rooms,
             max_message: config.max_message,
         };
         let told = Arc::clone(&task.sink);
@@ -337,7 +338,7 @@ struct Task {
     current: BTreeMap<PeerId, Current>,
     /// Readers and writers; each ends with the connection it served and why.
     loops: JoinSet<(PeerId, ConnectionId, std::io::Error)>,
-    gossip_slots: BTreeMap<PeerId, Arc<Semaphore>>,
+    gossip_rooms: BTreeMap<PeerId, Room>,
     max_message: usize,
 }
 
@@ -583,8 +584,8 @@ impl Task {
             message: message_id,
             from,
         };
-        let slot = self.gossip_slots.get(&from).cloned();
-        let Some(permit) = slot.and_then(|slots| slots.try_acquire_owned().ok()) else {
+        let room = self.gossip_rooms.get(&from);
+        let Some(slot) = room.and_then(|room| room.try_take(message.data.len())) else {
             // The verifier is behind; whoever needs the message fetches it.
             let traffic = &self.shared.traffic;
             traffic.gossip_dropped.fetch_add(1, Ordering::Relaxed);
@@ -598,7 +599,7 @@ impl Task {
             topic: message.topic.into_string(),
             bytes: Bytes::from(message.data),
             receipt,
-            slot: Slot { _permit: permit },
+            slot,
         });
     }
 }

@@ -20,8 +20,10 @@ pub struct Agreement {
     last: BTreeMap<Peer, Height>,
     /// The last record each member has applied.
     applied: BTreeMap<Peer, WindowNumber>,
-    /// Those that have started again and committed nothing since: they may go back to their anchor.
+    /// Those that have started again and committed nothing since, or applied nothing: they may go
+    /// back to their anchor.
     started: BTreeSet<Peer>,
+    started_records: BTreeSet<Peer>,
     /// Those that lost their state: the next block and the next record of each may be any.
     without_block: BTreeSet<Peer>,
     without_record: BTreeSet<Peer>,
@@ -76,6 +78,7 @@ impl Agreement {
     /// A member starts again.
     pub(super) fn on_start(&mut self, peer: &Peer) {
         self.started.insert(*peer);
+        self.started_records.insert(*peer);
     }
 
     /// A member has lost its state, and gets another's.
@@ -84,18 +87,22 @@ impl Agreement {
         self.without_record.insert(*peer);
     }
 
-    /// A member applies a record (I9): the one after the last, and the same as everybody. After a
-    /// start it may apply some again.
+    /// A member applies a record (I9), the same as everybody.
     pub(super) fn on_applied(
         &mut self,
         peer: &Peer,
         record: &CertifiedRecord,
     ) -> Result<(), Broken> {
         self.on_record(record)?;
-        let number = record.record.number;
-        let last = self.applied.get(peer).copied().unwrap_or_default();
-        self.applied.insert(*peer, number.max(last));
-        if self.without_record.remove(peer) || number <= last.next() {
+        self.applies(peer, record.record.number)
+    }
+
+    /// The record after the last; the first one after a start may be an earlier one.
+    fn applies(&mut self, peer: &Peer, number: WindowNumber) -> Result<(), Broken> {
+        let last = self.applied.insert(*peer, number).unwrap_or_default();
+        let started = self.started_records.remove(peer);
+        let again = started && number <= last;
+        if self.without_record.remove(peer) || again || number == last.next() {
             return Ok(());
         }
         let detail = format!("{peer:?} applied {number} after {last}");
@@ -123,5 +130,36 @@ impl Agreement {
         }
         let detail = format!("record {number} is {hash:?} and {known:?}");
         Err(Broken::new("one record per number", detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_types::{MemberIndex, ShardId};
+
+    use super::*;
+
+    #[test]
+    fn records_are_applied_one_after_the_other_in_a_life() {
+        let peer = Peer {
+            committee: CommitteeId::Shard(ShardId::new(0)),
+            member: MemberIndex::new(0),
+        };
+        let mut agreement = Agreement::default();
+        let applies = |agreement: &mut Agreement, number| {
+            agreement.applies(&peer, WindowNumber::new(number)).is_ok()
+        };
+        assert!((1..=4).all(|number| applies(&mut agreement, number)));
+        assert!(!applies(&mut agreement, 3), "an earlier one");
+        assert!(!applies(&mut agreement, 5), "one is left out");
+
+        agreement.on_start(&peer);
+        assert!(applies(&mut agreement, 3), "from its anchor");
+        assert!(!applies(&mut agreement, 3), "twice in a life");
+        agreement.on_start(&peer);
+        assert!(!applies(&mut agreement, 5), "not even after a start");
+        agreement.on_amnesia(&peer);
+        assert!(applies(&mut agreement, 9), "from another's state");
+        assert!(applies(&mut agreement, 10));
     }
 }
