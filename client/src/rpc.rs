@@ -89,6 +89,8 @@ pub mod code {
     pub const HISTORY_STARTS_LATER: i32 = -32_013;
     /// The node has taken the call and was not done in time. What was submitted may have been taken.
     pub const NOT_IN_TIME: i32 = -32_014;
+    /// The answer is, or may be, too large for a WebSocket.
+    pub const BY_HTTP: i32 = -32_015;
 }
 
 /// Transactions of one [`method::SUBMIT_MANY`]. With 256 KiB per request there is no room for more.

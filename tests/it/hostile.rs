@@ -39,7 +39,7 @@ const MAX_RESIDENT_KIB: u64 = 512 << 10;
 /// An honest client waits at most so much longer at the 99th percentile.
 const MAX_SLOWDOWN: u32 = 2;
 /// Below this, on one machine for everybody, noise is larger than what is measured.
-const NOISE: Duration = Duration::from_millis(300);
+const NOISE: Duration = Duration::from_millis(150);
 /// Hostile connections, from so many addresses.
 const CONNECTIONS: usize = 1_000;
 const ADDRESSES: usize = 100;
@@ -47,6 +47,15 @@ const ADDRESSES: usize = 100;
 const COME_AGAIN: Duration = Duration::from_millis(500);
 /// A WebSocket asks so much at once, so many times.
 const UNREAD: usize = 200;
+/// Pages of barriers in a batch, beside the evidence.
+const PAGES: usize = 9;
+/// The victim has started again by then.
+const BACK: Duration = Duration::from_secs(20);
+/// What the victim has to tell of the liar: so many cases of so many bytes each.
+const CASES: usize = 12;
+const CASE_BYTES: usize = 1 << 20;
+/// The server has had enough of it by then.
+const UNREAD_FOR: Duration = Duration::from_secs(12);
 /// The liar sends so many messages to each colleague, this often.
 const BURST: usize = 20;
 const BURST_EVERY: Duration = Duration::from_millis(10);
@@ -60,6 +69,12 @@ pub(crate) fn rpc_floods_and_garbage_are_survived() -> anyhow::Result<()> {
     let (victim, liar) = (members[0], members[3]);
     net.cluster.kill(liar);
     let place = net.cluster.places()[victim].clone();
+    net.cluster.kill(victim);
+    std::fs::write(place.home.evidence_file(), casebook(&net, liar))?;
+    net.cluster.restart(victim)?;
+    net.wait_for(victim, BACK, "evidence", |status| {
+        status.evidence == CASES as u64 && status.blocked.is_none()
+    })?;
     let process = net.cluster.process_id(victim).context("a process")?;
 
     let senders = Senders::start(&net, &place)?;
@@ -101,6 +116,20 @@ pub(crate) fn rpc_floods_and_garbage_are_survived() -> anyhow::Result<()> {
     let (_, contradictions) = net.statements()?;
     ensure!(contradictions.is_empty(), "{contradictions:?}");
     Ok(())
+}
+
+/// As many and as long statements of one member as make an answer nearly as long as answers get.
+fn casebook(net: &Network, member: usize) -> String {
+    let place = &net.cluster.places()[member];
+    let (name, position) = (&place.name, place.member.get());
+    let statements = "0".repeat(CASE_BYTES);
+    let case = |view: usize| {
+        format!(
+            "{{\"committee\":\"shard-0\",\"member\":{position},\"validator\":\"{name}\",\"view\":{view},\
+             \"kind\":\"votes\",\"seen_us\":1,\"statements\":\"{statements}\"}}\n"
+        )
+    };
+    (0..CASES).map(case).collect()
 }
 
 /// The liar is known, was not listened to, and nobody else is blamed.
@@ -217,16 +246,19 @@ enum Waste {
     HalfBody,
     HugeBody,
     DeepJson,
+    /// Asks for the longest answers there are, and does not read.
+    UnreadPages,
     /// A WebSocket that asks and does not read.
     Unread,
 }
 
 impl Waste {
-    const ALL: [Waste; 5] = [
+    const ALL: [Waste; 6] = [
         Waste::SlowHeader,
         Waste::HalfBody,
         Waste::HugeBody,
         Waste::DeepJson,
+        Waste::UnreadPages,
         Waste::Unread,
     ];
 
@@ -258,19 +290,24 @@ impl Waste {
             }
             Waste::DeepJson => {
                 let deep = "[".repeat(100 << 10);
-                let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{deep}}}"#);
+                let call = call("x", &deep);
                 stream.write_all(head(call.len()).as_bytes()).await?;
                 stream.write_all(call.as_bytes()).await?;
+            }
+            Waste::UnreadPages => {
+                let batch = pages();
+                stream.write_all(head(batch.len()).as_bytes()).await?;
+                stream.write_all(batch.as_bytes()).await?;
+                tokio::time::sleep(UNREAD_FOR).await;
+                return Ok(());
             }
             Waste::Unread => {
                 let upgrade = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
                     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
                 stream.write_all(upgrade).await?;
-                let call = br#"{"jsonrpc":"2.0","id":1,"method":"lockstep_barriers","params":[0]}"#;
-                let mut frame = vec![0x81, 0x80 | u8::try_from(call.len()).expect("short")];
-                frame.extend([0; 4]);
-                frame.extend(call);
+                let texts = [call("lockstep_barriers", "[0]"), pages()];
+                let frame: Vec<u8> = texts.iter().flat_map(|text| frame(text)).collect();
                 for _ in 0..UNREAD {
                     stream.write_all(&frame.repeat(UNREAD)).await?;
                     tokio::time::sleep(BURST_EVERY).await;
@@ -282,6 +319,27 @@ impl Waste {
         stream.read_to_end(&mut rest).await?;
         Ok(())
     }
+}
+
+fn call(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+}
+
+/// The longest answers, in one batch.
+fn pages() -> String {
+    let mut calls = vec![call("lockstep_barriers", "[0]"); PAGES];
+    calls.push(call("lockstep_evidence", "[]"));
+    format!("[{}]", calls.join(","))
+}
+
+/// A text message, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("short");
+    let mut bytes = vec![0x81, 0x80 | 126];
+    bytes.extend(length.to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(text.as_bytes());
+    bytes
 }
 
 /// Clients that come again whenever they are sent away.

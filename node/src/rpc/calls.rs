@@ -1,6 +1,6 @@
 //! What every call passes before it is looked at, by HTTP and by WebSocket alike: parameters are
 //! not nested deeper than any method's, and a WebSocket, which may ask without waiting for answers,
-//! asks seldom.
+//! asks seldom and for little. And what its answer passes: there is room for it until it is sent.
 //!
 //! Breaks if: a WebSocket may ask faster than its answers leave. The server starts a task for every
 //! message it reads, and keeps it and its answer until that is sent.
@@ -14,14 +14,19 @@ use jsonrpsee::types::{ErrorObjectOwned, Id, Request};
 use lockstep_client::rpc::code;
 
 use super::INVALID_PARAMS;
+use super::room::{Reserved, Room, is_large};
 
 /// Arrays and objects within each other. No method takes more than two.
 pub(super) const MAX_DEPTH: usize = 32;
-/// Calls of a WebSocket at once. It is there for subscriptions; calls have HTTP.
-const MAX_CALLS: u32 = 64;
+/// Calls of a WebSocket at once, also those of a batch. It is there for subscriptions; calls have HTTP.
+const MAX_CALLS: u32 = 32;
 /// After that many, one more in this time. Who asks for more is cut off.
-const CALL_EVERY: Duration = Duration::from_millis(50);
-/// Frames for each call: also what is no call costs work, and some frames are none.
+pub(super) const CALL_EVERY: Duration = Duration::from_millis(50);
+/// Bytes of the answer to a WebSocket's call. With all of them unread, and what was asked, 256
+/// connections hold 96 MiB.
+pub(super) const MAX_WEB_SOCKET_ANSWER: usize = 4 << 10;
+/// Frames for each call: also what is no call costs work, and some frames are none. A long one
+/// counts for several, so that all that is asked at once has 256 KiB.
 const FRAMES_PER_CALL: u32 = 2;
 
 /// How much a connection may still ask.
@@ -92,14 +97,18 @@ impl Allowance {
         self.asked().too_much
     }
 
-    /// Takes a call, if it is allowed.
-    fn take(&self, now: Instant) -> bool {
+    /// Takes so many calls, if they are allowed.
+    fn take(&self, now: Instant, calls: u32) -> bool {
         let mut asked = self.asked();
         if !asked.web_socket {
             return true;
         }
-        asked.too_much |= !asked.calls.take(now, 1, MAX_CALLS, CALL_EVERY);
+        asked.too_much |= !asked.calls.take(now, calls, MAX_CALLS, CALL_EVERY);
         !asked.too_much
+    }
+
+    fn is_web_socket(&self) -> bool {
+        self.asked().web_socket
     }
 }
 
@@ -108,11 +117,67 @@ impl Allowance {
 pub(super) struct Calls<S> {
     service: S,
     allowance: Arc<Allowance>,
+    room: Room,
+}
+
+/// What is asked at once.
+struct Question<'a> {
+    /// How many calls.
+    calls: u32,
+    params: Vec<&'a str>,
+    /// One of them may have a large answer.
+    large: bool,
 }
 
 impl<S> Calls<S> {
-    pub(super) fn new(service: S, allowance: Arc<Allowance>) -> Self {
-        Calls { service, allowance }
+    pub(super) fn new(service: S, allowance: Arc<Allowance>, room: Room) -> Self {
+        Calls {
+            service,
+            allowance,
+            room,
+        }
+    }
+
+    /// Lets a question in, with room for its answer if that may be large.
+    async fn admit(&self, question: Question<'_>) -> Result<Option<Reserved>, ErrorObjectOwned> {
+        if !self.allowance.take(Instant::now(), question.calls) {
+            return Err(too_many());
+        }
+        if question
+            .params
+            .into_iter()
+            .any(|params| depth(params) > MAX_DEPTH)
+        {
+            return Err(too_deep());
+        }
+        if !question.large {
+            return Ok(None);
+        }
+        if self.allowance.is_web_socket() {
+            return Err(by_http());
+        }
+        self.room.reserve().await.ok_or_else(no_room).map(Some)
+    }
+
+    /// Lets the answer to so many calls out, or says why not.
+    fn fit(
+        &self,
+        mut answer: MethodResponse,
+        calls: u32,
+        reserved: Option<Reserved>,
+    ) -> Result<MethodResponse, ErrorObjectOwned> {
+        let bytes = answer.as_ref().len();
+        if self.allowance.is_web_socket() {
+            let most = calls as usize * MAX_WEB_SOCKET_ANSWER;
+            return if bytes <= most {
+                Ok(answer)
+            } else {
+                Err(by_http())
+            };
+        }
+        let taken = self.room.take(reserved, bytes).ok_or_else(no_room)?;
+        answer.extensions_mut().insert(taken);
+        Ok(answer)
     }
 }
 
@@ -124,6 +189,17 @@ fn too_deep() -> ErrorObjectOwned {
 fn too_many() -> ErrorObjectOwned {
     let text = format!("more than {MAX_CALLS} calls at once on a WebSocket");
     ErrorObjectOwned::owned(code::BUSY, text, None::<()>)
+}
+
+fn no_room() -> ErrorObjectOwned {
+    let text = "answers that are not yet sent take as much memory as they may; try again";
+    ErrorObjectOwned::owned(code::BUSY, text, None::<()>)
+}
+
+fn by_http() -> ErrorObjectOwned {
+    let text =
+        format!("an answer on a WebSocket has at most {MAX_WEB_SOCKET_ANSWER} bytes: ask by HTTP");
+    ErrorObjectOwned::owned(code::BY_HTTP, text, None::<()>)
 }
 
 /// How deep a JSON text nests, whether or not it is right otherwise.
@@ -159,30 +235,43 @@ where
     type NotificationResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Calls { service, allowance } = self.clone();
+        let door = self.clone();
         async move {
-            if !allowance.take(Instant::now()) {
-                return MethodResponse::error(request.id, too_many());
+            let id = request.id.clone();
+            let question = Question {
+                calls: 1,
+                params: request.params.iter().map(|params| params.get()).collect(),
+                large: is_large(request.method_name()),
             };
-            let params = request.params.as_ref().map_or("", |params| params.get());
-            if depth(params) > MAX_DEPTH {
-                return MethodResponse::error(request.id, too_deep());
-            }
-            service.call(request).await
+            let reserved = match door.admit(question).await {
+                Ok(reserved) => reserved,
+                Err(refusal) => return MethodResponse::error(id, refusal),
+            };
+            let answer = door.service.call(request).await;
+            let answer = door.fit(answer, 1, reserved);
+            answer.unwrap_or_else(|refusal| MethodResponse::error(id, refusal))
         }
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Calls { service, allowance } = self.clone();
+        let door = self.clone();
         async move {
-            if !allowance.take(Instant::now()) {
-                return MethodResponse::error(Id::Null, too_many());
+            // An empty one is answered as well.
+            let calls = u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+            let entries = || batch.iter().flatten();
+            let params = entries().filter_map(|entry| entry.params());
+            let question = Question {
+                calls,
+                params: params.map(|params| params.get()).collect(),
+                large: entries().any(|entry| is_large(entry.method_name())),
             };
-            let params = batch.iter().flatten().filter_map(|entry| entry.params());
-            if params.map(|params| depth(params.get())).max() > Some(MAX_DEPTH) {
-                return MethodResponse::error(Id::Null, too_deep());
-            }
-            service.batch(batch).await
+            let reserved = match door.admit(question).await {
+                Ok(reserved) => reserved,
+                Err(refusal) => return MethodResponse::error(Id::Null, refusal),
+            };
+            let answer = door.service.batch(batch).await;
+            let answer = door.fit(answer, calls, reserved);
+            answer.unwrap_or_else(|refusal| MethodResponse::error(Id::Null, refusal))
         }
     }
 
@@ -197,6 +286,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use jsonrpsee::ResponsePayload;
+    use jsonrpsee::core::middleware::BatchEntry;
+    use lockstep_client::rpc::method;
+
     use super::*;
 
     #[test]
@@ -214,13 +309,13 @@ mod tests {
         let (now, all) = (Instant::now(), Allowance::default());
         all.request();
         all.sent(now, 0, true);
-        assert!((0..1_000).all(|_| all.take(now)));
+        assert!((0..1_000).all(|_| all.take(now, 10)));
         assert!(all.upgrade());
-        assert!((0..MAX_CALLS).all(|_| all.take(now)));
-        assert!((1..100).all(|later| all.take(now + later * CALL_EVERY)));
+        assert!((0..MAX_CALLS).all(|_| all.take(now, 1)));
+        assert!((1..100).all(|later| all.take(now + later * CALL_EVERY, 1)));
         assert!(!all.is_used_up());
-        assert!(!all.take(now + 99 * CALL_EVERY));
-        assert!(all.is_used_up() && !all.take(now + Duration::from_secs(9)));
+        assert!(!all.take(now + 99 * CALL_EVERY, 1));
+        assert!(all.is_used_up() && !all.take(now + Duration::from_secs(9), 1));
     }
 
     #[test]
@@ -252,5 +347,107 @@ mod tests {
         (0..2).for_each(|_| all.request());
         all.sent(now, 0, true);
         assert!(!all.upgrade(), "not what opened the connection");
+    }
+
+    /// Answers everything with so many bytes.
+    #[derive(Clone)]
+    struct Talkative(usize);
+
+    impl RpcServiceT for Talkative {
+        type MethodResponse = MethodResponse;
+        type BatchResponse = MethodResponse;
+        type NotificationResponse = MethodResponse;
+
+        fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + 'a {
+            ready(self.talk(request.id, 1))
+        }
+
+        fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + 'a {
+            ready(self.talk(Id::Null, batch.len()))
+        }
+
+        fn notification<'a>(
+            &self,
+            _: Notification<'a>,
+        ) -> impl Future<Output = MethodResponse> + 'a {
+            ready(MethodResponse::notification())
+        }
+    }
+
+    impl Talkative {
+        fn talk(&self, id: Id<'_>, calls: usize) -> MethodResponse {
+            let text = "x".repeat(self.0 * calls);
+            MethodResponse::response(id, ResponsePayload::success(text), usize::MAX)
+        }
+    }
+
+    fn question(method: &'static str) -> Request<'static> {
+        Request::borrowed(method, None, Id::Number(1))
+    }
+
+    fn batch(method: &'static str, calls: usize) -> Batch<'static> {
+        let entry = |_| Ok(BatchEntry::Call(question(method)));
+        Batch::from((0..calls).map(entry).collect())
+    }
+
+    fn door(bytes: usize, web_socket: bool) -> Calls<Talkative> {
+        let allowance = Allowance::default();
+        if web_socket {
+            allowance.request();
+            allowance.sent(Instant::now(), 0, true);
+            assert!(allowance.upgrade());
+        }
+        Calls::new(Talkative(bytes), Arc::new(allowance), Room::default())
+    }
+
+    #[tokio::test]
+    async fn a_batch_on_a_web_socket_costs_what_its_calls_cost() {
+        let door = door(10, true);
+        for _ in 0..MAX_CALLS / 10 {
+            assert!(door.batch(batch("small", 10)).await.is_success());
+        }
+        let refused = door.batch(batch("small", 10)).await;
+        assert_eq!(refused.as_error_code(), Some(code::BUSY));
+        assert!(door.allowance.is_used_up());
+    }
+
+    #[tokio::test]
+    async fn what_is_large_goes_by_http() {
+        let (fits, most) = (MAX_WEB_SOCKET_ANSWER - 100, MAX_WEB_SOCKET_ANSWER);
+        assert!(door(fits, true).call(question("any")).await.is_success());
+        assert!(door(fits, true).batch(batch("any", 9)).await.is_success());
+        for (bytes, method) in [(most, "any"), (1, method::EVIDENCE)] {
+            let answer = door(bytes, true).call(question(method)).await;
+            assert_eq!(answer.as_error_code(), Some(code::BY_HTTP));
+            let answer = door(bytes, true).batch(batch(method, 9)).await;
+            assert_eq!(answer.as_error_code(), Some(code::BY_HTTP));
+            assert!(door(bytes, false).call(question(method)).await.is_success());
+            assert!(
+                door(bytes, false)
+                    .batch(batch(method, 9))
+                    .await
+                    .is_success()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_room_is_refused_and_a_small_one_never() {
+        let large = door(15 << 20, false);
+        let mut held = Vec::new();
+        for method in ["any", method::BARRIERS] {
+            held.push(large.call(question(method)).await);
+        }
+        held.push(large.batch(batch("any", 1)).await);
+        assert!(held.iter().all(MethodResponse::is_success));
+        let refused = large.call(question("any")).await;
+        assert_eq!(refused.as_error_code(), Some(code::BUSY));
+        let small = Calls {
+            service: Talkative(1),
+            ..large.clone()
+        };
+        assert!(small.call(question("any")).await.is_success());
+        held.pop();
+        assert!(large.call(question("any")).await.is_success());
     }
 }

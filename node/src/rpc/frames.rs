@@ -5,6 +5,8 @@
 //! connection: nothing but the head of one request goes before its frames, and a head whose end could
 //! be read in two ways opens none.
 
+/// A frame counts once, and once more for each so many bytes.
+const FRAME_BYTES: u64 = 4 << 10;
 /// The longest header of a frame: RFC 6455, section 5.2.
 const MAX_HEADER: usize = 14;
 
@@ -35,6 +37,19 @@ const BETWEEN: At = At::Header {
     have: 0,
 };
 
+impl At {
+    /// For how many frames the one counts whose header may just have ended.
+    fn cost(&self) -> u32 {
+        match self {
+            At::Header { have: 1.., .. } => 0,
+            At::Payload { left } => {
+                u32::try_from(left / FRAME_BYTES).map_or(u32::MAX, |more| more.saturating_add(1))
+            }
+            _ => 1,
+        }
+    }
+}
+
 impl Frames {
     /// Can a WebSocket begin where the bytes read so far end, or has it?
     pub(super) fn are_followed(&self) -> bool {
@@ -46,9 +61,9 @@ impl Frames {
         !matches!(self.0, At::Elsewhere)
     }
 
-    /// Reads on; returns how many frames' headers end in these bytes.
+    /// Reads on; returns for how many frames those count whose headers end in these bytes.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> u32 {
-        let mut frames = 0;
+        let mut frames = 0u32;
         while let Some((first, rest)) = bytes.split_first() {
             let at = match core::mem::take(&mut self.0) {
                 At::Start if *first == b'G' => At::Head { ended: 0 },
@@ -60,7 +75,7 @@ impl Frames {
                 At::Header { mut bytes, have } => {
                     bytes[have] = *first;
                     let at = header(bytes, have + 1);
-                    frames += u32::from(!matches!(at, At::Header { have: 1.., .. }));
+                    frames = frames.saturating_add(at.cost());
                     at
                 }
                 At::Payload { left } => {
@@ -145,7 +160,8 @@ mod tests {
         for cut in [1, 2, 3, 5, 7, 1_000, bytes.len()] {
             let mut frames = Frames::default();
             let counted: u32 = bytes.chunks(cut).map(|part| frames.read(part)).sum();
-            assert_eq!(counted as usize, lengths.len(), "in parts of {cut}");
+            let expected: usize = lengths.iter().map(|length| 1 + length / 4_096).sum();
+            assert_eq!(counted as usize, expected, "in parts of {cut}");
             assert!(matches!(frames.0, At::Header { have: 0, .. }));
         }
         // An empty one without a mask: two bytes.
@@ -153,6 +169,8 @@ mod tests {
         assert_eq!(frames.read(HEAD), 0);
         assert_eq!(frames.read(&[0x89, 0, 0x89, 0, 0x89]), 2);
         assert_eq!(frames.read(&[0]), 1);
+        let endless = [[0x81, 127], [0xff; 2], [0xff; 2], [0xff; 2], [0xff; 2]].concat();
+        assert_eq!(frames.read(&endless), u32::MAX);
     }
 
     #[test]

@@ -42,7 +42,8 @@ struct Guest {
     leave: Arc<Notify>,
 }
 
-fn is_local(address: IpAddr) -> bool {
+/// A program of this machine, by its canonical address.
+pub(super) fn is_local(address: IpAddr) -> bool {
     address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
 }
 

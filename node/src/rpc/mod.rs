@@ -9,6 +9,7 @@ mod frames;
 mod guests;
 mod line;
 mod names;
+mod room;
 mod server;
 
 use std::future::Future;

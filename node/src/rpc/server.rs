@@ -29,6 +29,7 @@ use super::calls::{Allowance, Calls};
 use super::guests::{Guests, MAX_CONNECTIONS, Seat};
 use super::line::Line;
 use super::names;
+use super::room::{Rooms, hold};
 
 /// Calls in one JSON-RPC batch.
 const MAX_BATCH: u32 = 10;
@@ -88,6 +89,7 @@ impl Server {
         let builder = jsonrpsee::server::Server::builder()
             .set_config(config)
             .to_service_builder();
+        let rooms = Rooms::default();
         let guests = Arc::new(Guests::default());
         let told = Arc::clone(&pages);
         let accepting = tokio::spawn(async move {
@@ -111,9 +113,9 @@ impl Server {
                     continue;
                 };
                 let allowance = Arc::new(Allowance::default());
-                let asked = Arc::clone(&allowance);
+                let (asked, room) = (Arc::clone(&allowance), rooms.of(from.ip()));
                 let door = RpcServiceBuilder::new()
-                    .layer_fn(move |service| Calls::new(service, Arc::clone(&asked)));
+                    .layer_fn(move |service| Calls::new(service, Arc::clone(&asked), room.clone()));
                 let rpc = builder.clone().set_rpc_middleware(door);
                 let guest = Guest {
                     rpc: rpc.build(methods.clone(), stop.clone()),
@@ -226,7 +228,8 @@ where
             }
         };
         self.seat.heard();
-        match self.rpc.clone().call(request).await {
+        let answered = async { hold(self.rpc.clone().call(request).await?).await };
+        match answered.await {
             Ok(response) => response,
             Err(error) => {
                 tracing::warn!(error, "a call could not be answered");
@@ -319,4 +322,89 @@ fn front_page() -> String {
     text.push_str(lockstep_client::rpc::method::SUBSCRIBE_BLOCKS);
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use jsonrpsee::RpcModule;
+    use lockstep_client::rpc::{code, method};
+
+    use super::*;
+
+    struct Fine;
+
+    impl Pages for Fine {
+        fn metrics(&self) -> String {
+            String::new()
+        }
+
+        fn health(&self) -> (bool, String) {
+            (true, String::new())
+        }
+
+        fn readiness(&self) -> (bool, String) {
+            (true, String::new())
+        }
+
+        fn broken(&self, bug: String) {
+            panic!("{bug}");
+        }
+    }
+
+    fn ask(server: &Server, method: &str) -> TcpStream {
+        let call = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{call}",
+            call.len()
+        );
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    fn answer(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn answers_that_nobody_reads_keep_their_room_until_their_connection_ends() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let mut module = RpcModule::new(());
+        let large = |_: jsonrpsee::types::Params<'_>, _: &(), _: &hyper::http::Extensions| {
+            "x".repeat(15 << 20)
+        };
+        module.register_method(method::BARRIERS, large).unwrap();
+        module.register_method("large", large).unwrap();
+        module.register_method("small", |_, _, _| "y").unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::start(any, module.into(), Arc::new(Fine)).unwrap();
+
+        let unread = [method::BARRIERS; 3].map(|large| ask(&server, large));
+        // When the first bytes are here the answer stands, and most of it cannot be sent.
+        for stream in &unread {
+            stream.peek(&mut [0; 1]).unwrap();
+        }
+        let busy = answer(ask(&server, "large"));
+        assert!(
+            busy.contains(&code::BUSY.to_string()),
+            "{} bytes",
+            busy.len()
+        );
+        assert!(answer(ask(&server, "small")).contains(r#""result":"y""#));
+        drop(unread);
+        std::thread::sleep(Duration::from_millis(300));
+        let whole = answer(ask(&server, method::BARRIERS));
+        assert!(whole.len() > 15 << 20 && whole.contains("content-length"));
+    }
 }
