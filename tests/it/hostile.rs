@@ -34,7 +34,7 @@ const SEED: u64 = 11;
 const ACCOUNTS: u32 = 16;
 /// How long each half is measured.
 const WATCH: Duration = Duration::from_secs(7);
-/// What a validator may use (TRUST: 512 MiB).
+/// What a validator may use.
 const MAX_RESIDENT_KIB: u64 = 512 << 10;
 /// An honest client waits at most so much longer at the 99th percentile.
 const MAX_SLOWDOWN: u32 = 2;

@@ -189,11 +189,12 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
     module.register_async_method(method::SUPPLY, |_, backend, _| async move {
         RpcResult::Ok(backend.supply().await?)
     })?;
-    module.register_method(method::BARRIERS, |params, backend, _| {
+    // What may be megabytes is put together beside the threads that serve sockets.
+    module.register_blocking_method(method::BARRIERS, |params, backend, _| {
         let from: u64 = one(&params)?;
         RpcResult::Ok(backend.barriers(WindowNumber::new(from)))
     })?;
-    module.register_method(method::EVIDENCE, |_, backend, _| {
+    module.register_blocking_method(method::EVIDENCE, |_, backend, _| {
         RpcResult::Ok(backend.evidence())
     })?;
     module.register_method(method::PEERS, |_, backend, _| {
