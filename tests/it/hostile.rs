@@ -39,7 +39,7 @@ const MAX_RESIDENT_KIB: u64 = 512 << 10;
 /// An honest client waits at most so much longer at the 99th percentile.
 const MAX_SLOWDOWN: u32 = 2;
 /// Below this, on one machine for everybody, noise is larger than what is measured.
-const NOISE: Duration = Duration::from_millis(250);
+const NOISE: Duration = Duration::from_millis(300);
 /// Hostile connections, from so many addresses.
 const CONNECTIONS: usize = 1_000;
 const ADDRESSES: usize = 100;
