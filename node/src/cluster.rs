@@ -3,8 +3,8 @@
 //!
 //! Every validator gets a complete home, the same that an operator would have, in either case.
 //!
-//! A process that may start others calls [`run_if_child`] first in its `main`: children are this
-//! very executable, told by an environment variable to be a validator.
+//! Children are this very executable with the arguments of `lockstep node run`. A program that does
+//! not take these calls [`run_if_child`] first in its `main`; an environment variable tells it.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
