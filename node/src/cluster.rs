@@ -16,16 +16,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lockstep_client::network_file::{Endpoint as FileEndpoint, NamedAccount, NetworkFile, SCHEMA};
 use lockstep_genesis::{Address, DevelopmentKeys, DevelopmentSpec, Genesis};
 use lockstep_types::{CommitteeId, MemberIndex, Time};
-use tokio::runtime::Runtime;
 
 use crate::config::{
     LogSection, NetworkSection, NodeConfig, PeerSection, RpcSection, StorageSection, ThreadsSection,
 };
 use crate::exit::Stop;
 use crate::home::{Home, committee_word};
+use crate::host::Host;
 use crate::ports::{DEFAULT_BASE, free_ports};
-use crate::process::network_runtime;
-use crate::validator::{Host, Validator};
+use crate::validator::Validator;
 
 /// Set for a child: whatever program it is, it does what `lockstep` does with its arguments.
 const CHILD: &str = "LOCKSTEP_CHILD";
@@ -122,7 +121,7 @@ pub struct Cluster {
     keys: DevelopmentKeys,
     places: Vec<Place>,
     running: Vec<Running>,
-    host: Option<(Host, Runtime)>,
+    host: Option<Host>,
 }
 
 impl Cluster {
@@ -151,9 +150,7 @@ impl Cluster {
         let host = if spec.processes {
             None
         } else {
-            let runtime = network_runtime()?;
-            let host = Host::start(runtime.handle().clone(), spec.verifiers)?;
-            Some((host, runtime))
+            Some(Host::start(spec.verifiers)?)
         };
         Ok(Cluster {
             spec,
@@ -210,7 +207,7 @@ impl Cluster {
     fn run(&mut self, index: usize, recover: bool) -> Result<(), Stop> {
         let home = &self.places[index].home;
         self.running[index] = match &self.host {
-            Some((host, _)) => {
+            Some(host) => {
                 let validator = Validator::start(home, &self.genesis, host, recover)?;
                 Running::Inside(validator)
             }
@@ -397,9 +394,7 @@ impl Cluster {
                 Running::Down => {}
             }
         }
-        if let Some((_, runtime)) = self.host.take() {
-            runtime.shutdown_background();
-        }
+        self.host = None;
     }
 }
 

@@ -18,6 +18,7 @@ mod execution;
 pub mod exit;
 mod held;
 pub mod home;
+pub mod host;
 mod identity;
 mod inbox;
 pub mod metrics;

@@ -3,16 +3,13 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Stop;
 use crate::home::Home;
+use crate::host::Host;
 use crate::telemetry;
-use crate::validator::{Host, Validator};
-
-/// Threads for sockets. Consensus, execution, storage and verification have their own.
-const NETWORK_THREADS: usize = 2;
+use crate::validator::Validator;
 
 /// Runs the validator of a home until a signal or a failure stops it; with `recover` also one that
 /// has lost its safety record.
@@ -47,12 +44,11 @@ fn run_until(home: &Home, recover: bool, until: impl Future<Output = ()>) -> Res
         .config()
         .map_err(|error| Stop::Config(error.to_string()))?;
     telemetry::start(&config.log, None).map_err(Stop::Config)?;
-    let runtime = network_runtime()?;
-    let host = Host::start(runtime.handle().clone(), config.threads.verifiers)?;
+    let host = Host::start(config.threads.verifiers)?;
     let genesis = Arc::new(home.genesis()?);
     let validator = Validator::start(home, &genesis, &host, recover)?;
     let switch = validator.switch().clone();
-    let reason = runtime.block_on(async {
+    let reason = host.network.block_on(async {
         let signals = "the process has no signal handlers of its own";
         let mut interrupt = signal(SignalKind::interrupt()).expect(signals);
         let mut terminate = signal(SignalKind::terminate()).expect(signals);
@@ -65,23 +61,9 @@ fn run_until(home: &Home, recover: bool, until: impl Future<Output = ()>) -> Res
     });
     let height = validator.height();
     validator.stop();
-    runtime.shutdown_background();
     tracing::info!(height, "stopped");
     match reason {
         Stop::Requested => Ok(()),
         reason => Err(reason),
     }
-}
-
-/// The runtime for sockets.
-///
-/// # Errors
-/// When the system has no room for its threads.
-pub fn network_runtime() -> Result<Runtime, Stop> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(NETWORK_THREADS)
-        .thread_name("network")
-        .enable_all()
-        .build()
-        .map_err(|error| Stop::Bug(format!("cannot start the runtime: {error}")))
 }

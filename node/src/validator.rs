@@ -19,10 +19,7 @@ use lockstep_ledger::Store;
 use lockstep_shard::{
     Input, MAX_MESSAGE_BYTES, Message, Peer, Setup, VerifyContext, has_any_block,
 };
-use lockstep_types::{
-    Blame, CommitteeId, Engine, K256Engine, Rejection, Signer, Verified, Verifier, self_test,
-};
-use tokio::runtime::Handle;
+use lockstep_types::{Blame, CommitteeId, Rejection, Signer, Verified, Verifier};
 
 use crate::answers::{Answers, client_room, readers};
 use crate::clock::Clock;
@@ -34,6 +31,7 @@ use crate::execution::{self, Execution};
 use crate::exit::{Stop, StopSwitch};
 use crate::held;
 use crate::home::{DataLock, Home};
+use crate::host::Host;
 use crate::identity::Identity;
 use crate::inbox::{Inbox, Room, Urgency};
 use crate::metrics::Metrics;
@@ -51,33 +49,6 @@ use crate::verify::{Lane, VerifyPool};
 
 /// How long answers in the making may hold the files when a validator stops.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the validators of one process share: threads for sockets and for signatures.
-pub struct Host {
-    runtime: Handle,
-    pool: VerifyPool,
-    engine: Arc<dyn Engine>,
-}
-
-impl Host {
-    /// Starts the shared threads; `verifiers` = 0 means one per core.
-    ///
-    /// # Errors
-    /// When hashes or signatures come out wrong here, or the system has no room for another thread.
-    pub fn start(runtime: Handle, verifiers: usize) -> Result<Self, Stop> {
-        let engine = Arc::new(K256Engine::default());
-        self_test(engine.as_ref())?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = if verifiers == 0 { cores } else { verifiers };
-        let pool = VerifyPool::start(workers)
-            .map_err(|error| Stop::Bug(format!("cannot start a thread: {error}")))?;
-        Ok(Host {
-            runtime,
-            pool,
-            engine,
-        })
-    }
-}
 
 /// A running validator.
 pub struct Validator {
@@ -173,7 +144,7 @@ impl Validator {
             switch: switch.clone(),
         };
         let gate = intake.clone();
-        let runtime = host.runtime.enter();
+        let entered = host.network.enter();
         let sink: EventSink = Arc::new(move |event| gate.on_event(event));
         let file = home.config_file();
         let network = NetworkConfig {
@@ -240,8 +211,10 @@ impl Validator {
             evidence: Arc::clone(&evidence),
             space: Arc::clone(&space),
         });
+        drop(entered);
+        let entered = host.clients.enter();
         let server = serve(&config, answers)?;
-        drop(runtime);
+        drop(entered);
         let weak = Arc::downgrade(&disk.store);
         let replica = Replica {
             setup,
@@ -579,7 +552,6 @@ mod tests {
     use super::*;
     use crate::cluster::{Cluster, ClusterSpec};
     use crate::exit::ExitCode;
-    use crate::process::network_runtime;
 
     const PATIENCE: Duration = Duration::from_secs(30);
     /// A validator of the shard; before it come those of the beacon.
@@ -611,8 +583,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cluster = prepare(directory.path(), 27_700);
         let place = &cluster.places()[VICTIM];
-        let runtime = network_runtime().unwrap();
-        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let host = Host::start(1).unwrap();
         let start = |recover| Validator::start(&place.home, cluster.genesis(), &host, recover);
         start(false).unwrap().stop();
         start(false).unwrap().stop();
@@ -633,8 +604,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cluster = prepare(directory.path(), 27_500);
         let place = &cluster.places()[VICTIM];
-        let runtime = network_runtime().unwrap();
-        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let host = Host::start(1).unwrap();
         let start = || Validator::start(&place.home, cluster.genesis(), &host, false);
         let validator = start().unwrap();
         // As a colleague passes it on.
@@ -665,14 +635,14 @@ mod tests {
         std::fs::remove_file(place.home.held_file()).unwrap();
         let validator = start().unwrap();
         let client = Client::new(&[place.url()], PATIENCE).unwrap();
-        let cases = runtime.block_on(client.evidence()).unwrap();
+        let cases = host.clients.block_on(client.evidence()).unwrap();
         assert_eq!(cases.len(), 1);
         assert_eq!(cases[0].kind, EvidenceKind::SecondCopy);
         assert_eq!(
             (cases[0].validator.as_str(), cases[0].view),
             (place.name.as_str(), 9)
         );
-        let status = runtime.block_on(client.status()).unwrap();
+        let status = host.clients.block_on(client.status()).unwrap();
         assert_eq!(status.replicas[0].evidence, 1);
         validator.stop();
     }
@@ -684,8 +654,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cluster = prepare(directory.path(), 27_400);
         let genesis = cluster.genesis();
-        let runtime = network_runtime().unwrap();
-        let host = Host::start(runtime.handle().clone(), 1).unwrap();
+        let host = Host::start(1).unwrap();
         let start = |index: usize| {
             let broken: Arc<Mutex<Option<Arc<FaultyStore<RocksStore>>>>> = Arc::default();
             let keep = Arc::clone(&broken);
