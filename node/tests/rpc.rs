@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jsonrpsee::RpcModule;
 use lockstep_node::rpc::{MAX_LOCAL_CONNECTIONS, Pages, Server};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 struct Fine;
@@ -156,7 +157,10 @@ fn upgrade() -> String {
 }
 
 fn web_socket(server: &Server) -> TcpStream {
-    let mut stream = connect(server);
+    upgraded(connect(server))
+}
+
+fn upgraded(mut stream: TcpStream) -> TcpStream {
     stream.write_all(upgrade().as_bytes()).unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -235,6 +239,41 @@ fn a_client_that_floods_with_what_is_no_call_is_cut_off() {
         assert!(cut.is_some(), "a million of {text:?} were read");
         read.join().unwrap();
     }
+}
+
+/// As a client at another address of this machine, which to the server is a machine of its own.
+fn connect_from(runtime: &Runtime, server: &Server, last: u8) -> TcpStream {
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        let from = Ipv4Addr::new(127, 0, 0, last);
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        socket.connect(server.address()).await.unwrap()
+    });
+    let stream = stream.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+#[test]
+fn who_had_to_be_cut_off_is_not_let_in_for_a_while() {
+    let (runtime, server) = start();
+    let get = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let ask = |last| {
+        let mut stream = connect_from(&runtime, &server, last);
+        let mut answer = String::new();
+        // An error is as good as an end.
+        let _ = stream.write_all(get.as_bytes());
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(ask(2).starts_with("HTTP/1.1 200"));
+    let mut flood = upgraded(connect_from(&runtime, &server, 2));
+    let burst = frame("x").repeat(100);
+    while flood.write_all(&burst).is_ok() {}
+    assert_eq!(ask(2), "");
+    assert!(ask(3).starts_with("HTTP/1.1 200"));
+    std::thread::sleep(Duration::from_millis(10_500));
+    assert!(ask(2).starts_with("HTTP/1.1 200"));
 }
 
 #[test]

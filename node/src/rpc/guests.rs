@@ -1,6 +1,7 @@
 //! Who is connected. Places are few, so nobody may hold them for nothing: one address has a bounded
-//! share, programs on this machine have places that nobody else can take, and a connection that has
-//! not brought a whole request gives its place up once all are taken.
+//! share, programs on this machine have places that nobody else can take, a connection that has not
+//! brought a whole request gives its place up once all are taken, and an address whose connection
+//! had to be cut off is not let in for a while.
 //!
 //! Breaks if: a connection outlives its [`Seat`] (a WebSocket leaves the server that accepted it).
 
@@ -13,7 +14,8 @@ use tokio::sync::Notify;
 
 /// Connections at a time. A wallet holds one; a load generator a few per node.
 pub const MAX_CONNECTIONS: usize = 256;
-/// Connections from one remote address.
+/// Connections from one remote address, or from one network of IPv6 addresses: whoever has one has
+/// all 2^64 of them.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 16;
 /// Connections from `127.0.0.1` and `::1` each, which all programs of this machine share. As many
 /// places are kept for them: an operator can ask while the whole world tries to.
@@ -22,6 +24,12 @@ pub const MAX_LOCAL_CONNECTIONS: usize = 128;
 const MAX_REMOTE_CONNECTIONS: usize = MAX_CONNECTIONS - MAX_LOCAL_CONNECTIONS;
 /// A client that means it has sent its request by then, also from the other end of the world.
 const MUTE_GRACE: Duration = Duration::from_secs(1);
+
+/// An address waits so long after one of its connections had to be cut off. What led to that has
+/// cost much more than to turn it away.
+const BANNED_FOR: Duration = Duration::from_secs(10);
+/// Addresses that wait. With more of them those who have waited longest are let in.
+const MAX_BANNED: usize = 1_024;
 
 /// The list.
 #[derive(Default)]
@@ -32,6 +40,8 @@ struct List {
     next: u64,
     /// By number, so the longest connected first.
     present: BTreeMap<u64, Guest>,
+    /// Who waits, and since when.
+    banned: BTreeMap<IpAddr, Instant>,
 }
 
 struct Guest {
@@ -47,7 +57,35 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
 }
 
+/// Whom an address stands for.
+fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if address != Ipv6Addr::LOCALHOST => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address => address,
+    }
+}
+
 impl List {
+    fn is_banned(&mut self, address: IpAddr, now: Instant) -> bool {
+        let waited = |since: &Instant| now.saturating_duration_since(*since) >= BANNED_FOR;
+        let banned = self.banned.get(&address).map(|since| !waited(since));
+        if banned == Some(false) {
+            self.banned.remove(&address);
+        }
+        banned == Some(true)
+    }
+
+    fn ban(&mut self, address: IpAddr, now: Instant) {
+        self.banned.insert(address, now);
+        if self.banned.len() > MAX_BANNED {
+            let first = self.banned.iter().min_by_key(|(_, since)| **since);
+            let first = *first.expect("not empty").0;
+            self.banned.remove(&first);
+        }
+    }
+
     fn count(&self, which: impl Fn(IpAddr) -> bool) -> usize {
         let present = self.present.values();
         present.filter(|guest| which(guest.address)).count()
@@ -76,7 +114,7 @@ impl Guests {
 
     /// Takes a place, if there is one for this address.
     pub(super) fn admit(guests: &Arc<Guests>, address: IpAddr, now: Instant) -> Option<Seat> {
-        let address = address.to_canonical();
+        let address = party(address);
         let local = is_local(address);
         let (share, places) = if local {
             (MAX_LOCAL_CONNECTIONS, MAX_LOCAL_CONNECTIONS)
@@ -84,6 +122,9 @@ impl Guests {
             (MAX_CONNECTIONS_PER_ADDRESS, MAX_REMOTE_CONNECTIONS)
         };
         let mut list = guests.lock();
+        if list.is_banned(address, now) {
+            return None;
+        }
         // An address that uses up its share does so at its own cost: its mute ones go for its own.
         if list.count(|other| other == address) >= share && !(local && list.make_room(true, now)) {
             return None;
@@ -122,6 +163,16 @@ impl Seat {
     pub(super) fn heard(&self) {
         if let Some(guest) = self.guests.lock().present.get_mut(&self.number) {
             guest.heard = true;
+        }
+    }
+
+    /// The connection had to be cut off: its address has to wait, unless it is this machine's, which
+    /// its programs share.
+    pub(super) fn cut_off(&self, now: Instant) {
+        let mut list = self.guests.lock();
+        let address = list.present.get(&self.number).map(|guest| guest.address);
+        if let Some(address) = address.filter(|address| !is_local(*address)) {
+            list.ban(address, now);
         }
     }
 
@@ -190,5 +241,52 @@ mod tests {
         assert!(!guests.lock().present.contains_key(&seats[0].number));
         // All others have been heard, or have just come.
         assert!(admit(201, later).is_none());
+    }
+
+    #[test]
+    fn an_address_that_was_cut_off_waits_and_this_machine_never() {
+        let guests = Arc::new(Guests::default());
+        let start = Instant::now();
+        let cut_off = |address, now| {
+            let seat = Guests::admit(&guests, address, now).unwrap();
+            seat.cut_off(now);
+        };
+        let is_in = |address, now| Guests::admit(&guests, address, now).is_some();
+        cut_off(address(1), start);
+        assert!(!is_in(
+            address(1),
+            start + BANNED_FOR - Duration::from_millis(1)
+        ));
+        assert!(is_in(address(2), start));
+        assert!(is_in(address(1), start + BANNED_FOR));
+        assert!(guests.lock().banned.is_empty());
+        for local in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            Ipv6Addr::LOCALHOST.into(),
+        ] {
+            cut_off(local, start);
+            assert!(is_in(local, start));
+        }
+        // Many of them: the list is bounded, and the last ones are on it.
+        let many = u32::try_from(2 * MAX_BANNED).unwrap();
+        let nth = |number| IpAddr::from(Ipv4Addr::from_bits((20 << 24) + number));
+        for number in 0..many {
+            cut_off(nth(number), start + Duration::from_micros(number.into()));
+        }
+        assert_eq!(guests.lock().banned.len(), MAX_BANNED);
+        let soon = start + Duration::from_secs(1);
+        assert!(is_in(nth(0), soon) && !is_in(nth(many - 1), soon));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_addresses_counts_as_one() {
+        let guests = Arc::new(Guests::default());
+        let now = Instant::now();
+        let admit = |text: String| Guests::admit(&guests, text.parse().unwrap(), now);
+        let seats: Vec<_> = (0..100)
+            .filter_map(|number| admit(format!("2001:db8:0:7::{number}")))
+            .collect();
+        assert_eq!(seats.len(), MAX_CONNECTIONS_PER_ADDRESS);
+        assert!(admit("2001:db8:0:8::1".to_owned()).is_some());
     }
 }

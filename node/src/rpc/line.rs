@@ -67,7 +67,7 @@ pub(super) struct Line {
     /// Who wanted to read meanwhile.
     reader: Option<Waker>,
     allowance: Arc<Allowance>,
-    _seat: Arc<Seat>,
+    seat: Arc<Seat>,
 }
 
 impl Line {
@@ -79,8 +79,13 @@ impl Line {
             stalled: None,
             reader: None,
             allowance,
-            _seat: seat,
+            seat,
         }
+    }
+
+    fn cut_off<T>(&self, kind: io::ErrorKind) -> Poll<io::Result<T>> {
+        self.seat.cut_off(Instant::now());
+        Poll::Ready(Err(kind.into()))
     }
 
     fn written(
@@ -102,7 +107,7 @@ impl Line {
             Box::pin(tokio::time::sleep(most))
         });
         match stalled.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(()) => self.cut_off(io::ErrorKind::TimedOut),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -114,9 +119,8 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let aborted = || Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         if self.allowance.is_used_up() {
-            return aborted();
+            return self.cut_off(io::ErrorKind::ConnectionAborted);
         }
         if self.stalled.is_some() {
             self.reader = Some(context.waker().clone());
@@ -133,7 +137,7 @@ impl AsyncRead for Line {
         let followed = self.frames.are_followed();
         self.allowance.sent(Instant::now(), frames, followed);
         if self.allowance.is_used_up() {
-            return aborted();
+            return self.cut_off(io::ErrorKind::ConnectionAborted);
         }
         buffer.put_slice(part.filled());
         read
