@@ -24,6 +24,7 @@ use lockstep_types::{
 use parity_scale_codec::Encode as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::network::{CALL, Form, Network};
@@ -31,18 +32,28 @@ use crate::run::memory_kib;
 
 const SEED: u64 = 11;
 /// Honest senders: every other account, which are those of the victim's shard.
-const ACCOUNTS: u32 = 16;
-/// How long each half is measured.
-const WATCH: Duration = Duration::from_secs(7);
+const ACCOUNTS: u32 = 32;
+/// Each sends so often. All together leave some of two processors free, else one would measure how
+/// an attack and its target share them.
+const PACE: Duration = Duration::from_millis(250);
+/// Each round is measured without the attack and with it, since machines change their speed.
+const ROUNDS: usize = 3;
+/// How long each half of a round is measured.
+const WATCH: Duration = Duration::from_secs(6);
+/// Before it is: what has just begun, or ended, is over.
+const SETTLE: Duration = Duration::from_secs(1);
 /// What a validator may use.
 const MAX_RESIDENT_KIB: u64 = 512 << 10;
-/// An honest client waits at most so much longer at the 99th percentile.
+/// An honest client waits at most so much longer at the 99th percentile, in most rounds.
 const MAX_SLOWDOWN: u32 = 2;
 /// Below this, on one machine for everybody, noise is larger than what is measured.
-const NOISE: Duration = Duration::from_millis(300);
+const NOISE: Duration = Duration::from_millis(150);
 /// Hostile connections, from so many addresses.
 const CONNECTIONS: usize = 1_000;
 const ADDRESSES: usize = 100;
+/// Less than this in a round is a machine too slow for the attack that is meant.
+const MIN_ATTEMPTS: u64 = 3_000;
+const MIN_WRONG: u64 = 15_000;
 /// Before a client that was sent away comes again.
 const COME_AGAIN: Duration = Duration::from_millis(500);
 /// A WebSocket asks so much at once, so many times.
@@ -78,39 +89,36 @@ pub(crate) fn rpc_floods_and_garbage_are_survived() -> anyhow::Result<()> {
     let process = net.cluster.process_id(victim).context("a process")?;
 
     let senders = Senders::start(&net, &place)?;
-    std::thread::sleep(Duration::from_secs(1));
-    senders.drain();
-    std::thread::sleep(WATCH);
-    let calm = p99(senders.drain())?;
-    let before = memory_kib(process, "VmRSS:").context("a size")?;
-
-    let crowd = Crowd::start(&net, place.rpc);
-    let garbage = Garbage::start(&net, liar, committee)?;
-    std::thread::sleep(Duration::from_secs(1));
-    senders.drain();
-    std::thread::sleep(WATCH);
-    let attacked = p99(senders.drain())?;
-    let (peak, now) = (memory_kib(process, "VmHWM:"), memory_kib(process, "VmRSS:"));
     let client = Client::new(&[place.url()], CALL)?;
-    let peers = net.runtime.block_on(client.peers())?;
-    let (taken, sent) = (crowd.stop(), garbage.stop());
+    let elsewhere = elsewhere()?;
+    let mut waits = Vec::new();
+    for _ in 0..ROUNDS {
+        let calm = senders.watch()?;
+        let crowd = Crowd::start(&elsewhere, place.rpc);
+        let garbage = Garbage::start(&net, &elsewhere, liar, committee)?;
+        let attacked = senders.watch()?;
+        let peers = net.runtime.block_on(client.peers())?;
+        let (taken, sent) = (crowd.stop(), garbage.stop());
+        println!(
+            "  {CONNECTIONS} hostile connections from {ADDRESSES} addresses made {taken} attempts; \
+             a member sent {sent} wrong messages: p99 of an honest transfer {calm:.0?} without, \
+             {attacked:.0?} with"
+        );
+        ensure!(taken > MIN_ATTEMPTS && sent > MIN_WRONG, "a weak attack");
+        judge(&net, liar, &peers)?;
+        waits.push((calm, attacked));
+    }
     senders.stop();
+    elsewhere.shutdown_background();
 
-    let (peak, now) = (peak.context("a peak")?, now.context("a size")?);
-    println!(
-        "  {CONNECTIONS} hostile connections from {ADDRESSES} addresses made {taken} attempts; a \
-         member sent {sent} wrong messages\n  p99 of an honest transfer: {calm:.0?} without, \
-         {attacked:.0?} with; memory {} MiB before, {} MiB \
-         after, at most {} MiB",
-        before >> 10,
-        now >> 10,
-        peak >> 10,
-    );
-    judge(&net, liar, &peers)?;
+    let peak = memory_kib(process, "VmHWM:").context("a peak")?;
+    println!("  memory at most {} MiB", peak >> 10);
     ensure!(peak < MAX_RESIDENT_KIB, "a validator used {peak} KiB");
+    let kept =
+        |(calm, attacked): &&(Duration, Duration)| *attacked <= MAX_SLOWDOWN * *(calm.max(&NOISE));
     ensure!(
-        attacked <= MAX_SLOWDOWN * calm.max(NOISE),
-        "an honest client waited {attacked:?} where it was {calm:?}"
+        waits.iter().filter(kept).count() > ROUNDS / 2,
+        "an honest client waits too long: {waits:?}"
     );
     net.cluster.stop();
     let (_, contradictions) = net.statements()?;
@@ -132,6 +140,21 @@ fn casebook(net: &Network, member: usize) -> String {
     (0..CASES).map(case).collect()
 }
 
+/// Where the hostile run. They would be other machines: they get what the validators and their
+/// honest clients leave of the processors, and neither use the threads of the links between
+/// validators.
+fn elsewhere() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("hostile")
+        .enable_all()
+        .on_thread_start(|| {
+            // On Linux, of this thread alone.
+            rustix::process::setpriority_process(None, 19).expect("everybody may have less");
+        })
+        .build()
+}
+
 /// The liar is known, was not listened to, and nobody else is blamed.
 fn judge(net: &Network, liar: usize, peers: &[PeerConduct]) -> anyhow::Result<()> {
     let name = &net.cluster.places()[liar].name;
@@ -151,16 +174,16 @@ fn judge(net: &Network, liar: usize, peers: &[PeerConduct]) -> anyhow::Result<()
 }
 
 fn p99(mut all: Vec<Duration>) -> anyhow::Result<Duration> {
-    ensure!(all.len() >= 20, "only {} transfers were served", all.len());
+    ensure!(all.len() >= 100, "only {} transfers were served", all.len());
     all.sort_unstable();
     Ok(all[all.len() * 99 / 100])
 }
 
-/// Honest clients of one validator: each sends one transfer after the other.
+/// Honest clients of one validator: each sends a transfer at its times, which are nobody else's.
 struct Senders {
     took: std::sync::mpsc::Receiver<Duration>,
     /// Their own: a crowd in the same threads would hold them up before they reach the network.
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
 }
 
 impl Senders {
@@ -175,12 +198,14 @@ impl Senders {
             .worker_threads(1)
             .enable_all()
             .build()?;
+        let started = Instant::now();
         for (position, account) in accounts.iter().enumerate() {
             let sender = Sender {
                 client: Client::new(&[place.url()], CALL)?,
                 genesis: net.cluster.genesis().hash(),
                 account: account.clone(),
                 receiver: accounts[(position + 1) % accounts.len()].clone(),
+                first: started + PACE * u32::try_from(position)? / u32::try_from(accounts.len())?,
                 tell: tell.clone(),
             };
             runtime.spawn(sender.run());
@@ -188,9 +213,12 @@ impl Senders {
         Ok(Senders { took, runtime })
     }
 
-    /// How long each transfer took that became final since the last call.
-    fn drain(&self) -> Vec<Duration> {
-        self.took.try_iter().collect()
+    /// The 99th percentile of how long transfers take that become final from soon on.
+    fn watch(&self) -> anyhow::Result<Duration> {
+        std::thread::sleep(SETTLE);
+        self.took.try_iter().for_each(drop);
+        std::thread::sleep(WATCH);
+        p99(self.took.try_iter().collect())
     }
 
     fn stop(self) {
@@ -203,6 +231,7 @@ struct Sender {
     genesis: GenesisHash,
     account: AccountKey,
     receiver: AccountKey,
+    first: Instant,
     tell: std::sync::mpsc::Sender<Duration>,
 }
 
@@ -213,15 +242,17 @@ impl Sender {
             asset: AssetId::NATIVE,
             amount: 2_000_000,
         };
+        let mut due = self.first;
         for nonce in 0.. {
+            tokio::time::sleep_until(due.into()).await;
             let expiry = WindowNumber::new(1_000_000);
             let key = &self.account.key;
             let signed =
                 SignedTransaction::transfers(&self.genesis, key, nonce, expiry, &[transfer]);
-            let started = Instant::now();
             while !self.is_final(&signed).await {}
             // The test may have ended.
-            let _ = self.tell.send(started.elapsed());
+            let _ = self.tell.send(due.elapsed());
+            due += PACE;
         }
     }
 
@@ -349,14 +380,15 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(net: &Network, target: SocketAddr) -> Self {
+    fn start(runtime: &Runtime, target: SocketAddr) -> Self {
         let attempts = Arc::new(AtomicU64::new(0));
         let one = |number: usize| {
             let attempts = Arc::clone(&attempts);
             let last = u8::try_from(2 + number % ADDRESSES).expect("below 256");
             let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
-            let waste = Waste::ALL[number / ADDRESSES % Waste::ALL.len()];
-            net.runtime.spawn(async move {
+            // An address does one thing: what one of them does tells nothing of the others.
+            let waste = Waste::ALL[number % ADDRESSES % Waste::ALL.len()];
+            runtime.spawn(async move {
                 loop {
                     attempts.fetch_add(1, Ordering::Relaxed);
                     // However it ends, it begins again.
@@ -391,7 +423,12 @@ struct Garbage {
 }
 
 impl Garbage {
-    fn start(net: &Network, liar: usize, committee: CommitteeId) -> anyhow::Result<Self> {
+    fn start(
+        net: &Network,
+        runtime: &Runtime,
+        liar: usize,
+        committee: CommitteeId,
+    ) -> anyhow::Result<Self> {
         let genesis = net.cluster.genesis();
         let place = &net.cluster.places()[liar];
         let config = place.home.config()?;
@@ -410,7 +447,7 @@ impl Garbage {
             .filter(|validator| validator.name != place.name)
             .map(|validator| peer_id(&validator.network_key))
             .collect::<Result<Vec<_>, _>>()?;
-        let _entered = net.runtime.enter();
+        let _entered = runtime.enter();
         let handle = network::Network::start(network, Arc::new(drop::<NetworkEvent>))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, until, member) = (handle.clone(), Arc::clone(&stop), place.member);

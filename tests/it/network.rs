@@ -25,8 +25,10 @@ pub(crate) const CATCH_UP: Duration = Duration::from_secs(15);
 pub(crate) enum Form {
     /// All in this process.
     Inside,
-    /// Each in a process of its own, with a [`Mesh`] in between.
+    /// Each in a process of its own.
     Processes,
+    /// As processes, with a [`Mesh`] in between.
+    Meshed,
 }
 
 /// A running network and its files.
@@ -56,7 +58,7 @@ impl Network {
             ..DevelopmentSpec::default()
         };
         let mut spec = ClusterSpec::new(shape, files.path().join("network"));
-        spec.processes = form == Form::Processes;
+        spec.processes = form != Form::Inside;
         spec.log = "warn".to_owned();
         spec.keep_messages = true;
         let mut cluster = Cluster::prepare(spec)?;
@@ -65,8 +67,8 @@ impl Network {
             .enable_all()
             .build()?;
         let mesh = match form {
-            Form::Inside => None,
-            Form::Processes => Some(Mesh::between(cluster.places(), runtime.handle())?),
+            Form::Inside | Form::Processes => None,
+            Form::Meshed => Some(Mesh::between(cluster.places(), runtime.handle())?),
         };
         cluster.start_all()?;
         let network = Network {

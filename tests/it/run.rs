@@ -32,7 +32,7 @@ pub(crate) struct Run {
 impl Run {
     /// A fresh network that does what the seed says.
     pub(crate) fn start(seed: u64) -> anyhow::Result<Self> {
-        let network = Network::start(Form::Processes, ACCOUNTS)?;
+        let network = Network::start(Form::Meshed, ACCOUNTS)?;
         let load = Load::start(&network, u64::MAX)?;
         let pulse = Pulse::start(&network)?;
         let run = Run {
