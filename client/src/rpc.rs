@@ -251,6 +251,9 @@ pub struct PeerConduct {
     pub rejected: u64,
     /// Messages of it that were right and of no use: late, early, repeated.
     pub refused: u64,
+    /// Votes of it for views so far ahead that they are not kept: many of them, while those of
+    /// others are not, are made up.
+    pub ahead: u64,
     /// Messages of it that were dropped unread, because it had too many points.
     pub unread: u64,
 }

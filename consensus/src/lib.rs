@@ -21,6 +21,7 @@ mod fingerprint;
 pub mod generate;
 mod input;
 mod leader;
+mod marks;
 mod message;
 mod own_name;
 mod pacemaker;
@@ -47,6 +48,7 @@ pub use evidence::Evidence;
 pub use fetch::MAX_SERVED_PER_INTERVAL;
 pub use input::Input;
 pub use leader::LeaderRule;
+pub use marks::{Fallen, Marks};
 pub use message::{
     Certificates, Horizon, MAX_ANSWER_BYTES, MAX_BLOCKS_PER_ANSWER, MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES, Message, Proposal,

@@ -283,6 +283,11 @@ impl Message {
             Message::Inquiry(_) | Message::Testimony(_) => false,
         }
     }
+
+    /// Is this a vote for a view so far ahead that nobody at `horizon` keeps it?
+    pub fn is_ahead(&self, horizon: &Horizon) -> bool {
+        matches!(self, Message::Vote(vote) if vote.view > horizon.votes_to)
+    }
 }
 
 /// Which messages are worth checking; published by the replica, read by the verifier.

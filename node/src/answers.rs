@@ -128,7 +128,7 @@ impl Answers {
         }
     }
 
-    /// Reads the store, off the network threads. Some reads take tens of milliseconds; few at a time
+    /// Reads the store, off the threads that serve clients. Some reads take tens of milliseconds; few at a time
     /// leave the replica its share of the processors.
     async fn read<T: Send + 'static>(
         &self,
@@ -483,6 +483,7 @@ impl Backend for Answers {
                 score: sheet.score(now),
                 rejected: sheet.rejected,
                 refused: sheet.refused,
+                ahead: sheet.ahead,
                 unread: sheet.unread,
             })
             .collect()

@@ -38,6 +38,8 @@ pub(crate) struct Sheet {
     pub(crate) rejected: u64,
     /// Checked messages of no use.
     pub(crate) refused: u64,
+    /// Votes for views so far ahead that they are not kept.
+    pub(crate) ahead: u64,
     /// Messages dropped unread.
     pub(crate) unread: u64,
 }
@@ -120,6 +122,13 @@ impl Conduct {
     pub(crate) fn refused(&self, peer: &Peer) {
         if let Some(mut sheet) = self.sheet(peer) {
             sheet.refused += 1;
+        }
+    }
+
+    /// A vote was for a view far ahead. No offence: a member that is behind sees those of everybody.
+    pub(crate) fn ahead(&self, peer: &Peer) {
+        if let Some(mut sheet) = self.sheet(peer) {
+            sheet.ahead += 1;
         }
     }
 

@@ -15,7 +15,7 @@ const THREADS: usize = 2;
 pub struct Host {
     /// Runs what validators send each other.
     pub(crate) network: Handle,
-    /// Runs what clients ask. However much that is, messages do not wait behind it.
+    /// Runs what clients ask. However much that is, the sockets of validators have their threads.
     pub(crate) clients: Handle,
     pub(crate) pool: VerifyPool,
     pub(crate) engine: Arc<dyn Engine>,

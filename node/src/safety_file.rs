@@ -11,13 +11,17 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use lockstep_consensus::safety_file::{FILE_BYTES, SLOT_BYTES, Stored, Wiped, start};
-use lockstep_consensus::{LogEnd, SafetyRecord};
+use lockstep_consensus::{LogEnd, Marks, SafetyRecord};
+
+use crate::exit::Stop;
 
 /// The file, open for writing.
 #[derive(Debug)]
 pub(crate) struct SafetyFile {
     file: File,
     next_counter: u64,
+    /// Of the newest record in it.
+    marks: Marks,
 }
 
 /// Why the file is of no use.
@@ -68,6 +72,7 @@ impl SafetyFile {
         let file = SafetyFile {
             file,
             next_counter: found.next_counter,
+            marks: found.record.as_ref().map(Marks::of).unwrap_or_default(),
         };
         Ok((file, found.record))
     }
@@ -79,11 +84,20 @@ impl SafetyFile {
         SafetyFile {
             file,
             next_counter: 1,
+            marks: Marks::default(),
         }
     }
 
     /// Writes a record over the older slot and syncs it. After an error the caller must not go on.
-    pub(crate) fn write(&mut self, record: SafetyRecord) -> io::Result<()> {
+    /// A record in which something went back that only rises is not written.
+    pub(crate) fn write(&mut self, record: SafetyRecord) -> Result<(), Stop> {
+        let risen = self.marks.rise_to(Marks::of(&record));
+        risen.map_err(|fallen| Stop::Broken(format!("safety record: {fallen}")))?;
+        let written = self.write_slot(record);
+        written.map_err(|error| Stop::storage(format!("safety record: {error}")))
+    }
+
+    fn write_slot(&mut self, record: SafetyRecord) -> io::Result<()> {
         let stored = Stored {
             counter: self.next_counter,
             record,
@@ -112,6 +126,24 @@ mod tests {
         let mut record = SafetyRecord::fresh(Epoch::ZERO, root, end);
         record.lock = View::new(lock);
         record
+    }
+
+    #[test]
+    fn a_record_that_goes_back_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("safety");
+        let open = || SafetyFile::open(&path, |_| true);
+        let (mut file, _) = open().unwrap();
+        file.write(record(4)).unwrap();
+        for _ in 0..2 {
+            let fallen = file.write(record(3)).unwrap_err();
+            assert!(fallen.to_string().contains("lock"), "{fallen}");
+        }
+        // Nor after a start.
+        let (mut file, start) = open().unwrap();
+        assert_eq!(start, Some(record(4)));
+        assert!(matches!(file.write(record(3)), Err(Stop::Broken(_))));
+        file.write(record(4)).unwrap();
     }
 
     #[test]

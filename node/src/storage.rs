@@ -110,7 +110,7 @@ impl Storage {
 struct Writer {
     store: Arc<dyn Store>,
     records: SyncSender<SafetyRecord>,
-    results: Receiver<std::io::Result<()>>,
+    results: Receiver<Result<(), Stop>>,
     metrics: Arc<Metrics>,
 }
 
@@ -147,8 +147,7 @@ impl Writer {
             observe(&self.metrics.log_sync, start.elapsed());
         }
         if recorded {
-            let written = self.results.recv().map_err(|_| lost())?;
-            written.map_err(|error| Stop::storage(format!("safety record: {error}")))?;
+            self.results.recv().map_err(|_| lost())??;
         }
         let durable = Durable::synced(position.expect("a group has a first job"));
         for job in group {

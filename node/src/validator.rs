@@ -479,7 +479,10 @@ impl Intake {
         });
         let stale = match &message {
             Ok(Message::Consensus(consensus)) => {
-                let horizon = self.horizon.lock().expect("no holder of this lock panics");
+                let horizon = *self.horizon.lock().expect("no holder of this lock panics");
+                if consensus.is_ahead(&horizon) {
+                    self.conduct.ahead(&from);
+                }
                 consensus.is_stale(&horizon)
             }
             _ => false,

@@ -9,7 +9,8 @@ use lockstep_genesis::{DevelopmentSpec, Limits};
 use lockstep_node::cluster::{Cluster, ClusterSpec};
 use lockstep_node::tap::Reader;
 use lockstep_shard::{CertifiedRecord, Conservation, Message, Observer, Peer};
-use lockstep_types::{CommitteeId, ShardId, Time};
+use lockstep_sim::checker::{Agreement, certificates};
+use lockstep_types::{CommitteeId, ShardId, Time, WindowNumber};
 use parity_scale_codec::DecodeAll;
 
 use crate::mesh::Mesh;
@@ -263,15 +264,24 @@ impl Network {
     }
 
     /// What all validators together were ever told: how many statements, and which of them exclude
-    /// each other. For a network that was stopped.
+    /// each other. All certificates among it are of quorums, and no number has two records. For a
+    /// network that was stopped.
     pub(crate) fn statements(&self) -> anyhow::Result<(usize, Vec<String>)> {
-        let mut observer = Observer::default();
+        let (mut observer, mut agreement) = (Observer::default(), Agreement::default());
         for place in self.cluster.places() {
             for message in Reader::new(place.messages()).read()? {
                 observer.on_message(place.committee, &message);
+                certificates::check(self.cluster.genesis(), place.committee, &message)?;
+                if let Message::Record(record) = &message {
+                    agreement.on_record(record)?;
+                }
             }
         }
         anyhow::ensure!(observer.statements() > 0, "nobody was told anything");
+        anyhow::ensure!(
+            agreement.record() > WindowNumber::ZERO,
+            "nobody was told a record"
+        );
         let found = observer.contradictions().iter();
         let found = found.filter(|found| !self.is_two_faced(&found.by));
         let found = found.map(ToString::to_string);

@@ -47,7 +47,10 @@ impl Run {
     }
 
     pub(crate) fn mesh(&self) -> &Mesh {
-        self.network.mesh.as_ref().expect("processes have one")
+        self.network
+            .mesh
+            .as_ref()
+            .expect("a meshed network has one")
     }
 
     pub(crate) fn validators(&self) -> usize {

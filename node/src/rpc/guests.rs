@@ -1,7 +1,7 @@
 //! Who is connected. Places are few, so nobody may hold them for nothing: one address has a bounded
 //! share, programs on this machine have places that nobody else can take, a connection that has not
 //! brought a whole request gives its place up once all are taken, and an address whose connection
-//! had to be cut off is not let in for a while.
+//! had to be cut off for asking too much is not let in for a while.
 //!
 //! Breaks if: a connection outlives its [`Seat`] (a WebSocket leaves the server that accepted it).
 
@@ -25,7 +25,7 @@ const MAX_REMOTE_CONNECTIONS: usize = MAX_CONNECTIONS - MAX_LOCAL_CONNECTIONS;
 /// A client that means it has sent its request by then, also from the other end of the world.
 const MUTE_GRACE: Duration = Duration::from_secs(1);
 
-/// An address waits so long after one of its connections had to be cut off. What led to that has
+/// An address waits so long after one of its connections had to be cut off for asking too much. What led to that has
 /// cost much more than to turn it away.
 const BANNED_FOR: Duration = Duration::from_secs(10);
 /// Addresses that wait. With more of them those who have waited longest are let in.
@@ -57,13 +57,20 @@ pub(super) fn is_local(address: IpAddr) -> bool {
     address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
 }
 
-/// Whom an address stands for.
+/// Whom an address stands for. Those of a link are all in one network, and those of a translator
+/// (RFC 6052, section 2.1) stand for the IPv4 addresses in them.
 fn party(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if address != Ipv6Addr::LOCALHOST => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        address => address,
+    const TRANSLATED: u128 = 0x0064_ff9b << 96;
+    let IpAddr::V6(address) = address.to_canonical() else {
+        return address.to_canonical();
+    };
+    let (bits, host) = (address.to_bits(), u128::from(u32::MAX));
+    if address.is_loopback() || address.is_unicast_link_local() {
+        address.into()
+    } else if bits & !host == TRANSLATED {
+        Ipv4Addr::from_bits(u32::try_from(bits & host).expect("masked")).into()
+    } else {
+        Ipv6Addr::from_bits(bits & !u128::from(u64::MAX)).into()
     }
 }
 
@@ -166,7 +173,7 @@ impl Seat {
         }
     }
 
-    /// The connection had to be cut off: its address has to wait, unless it is this machine's, which
+    /// The connection had to be cut off for asking too much: its address has to wait, unless it is this machine's, which
     /// its programs share.
     pub(super) fn cut_off(&self, now: Instant) {
         let mut list = self.guests.lock();
@@ -288,5 +295,10 @@ mod tests {
             .collect();
         assert_eq!(seats.len(), MAX_CONNECTIONS_PER_ADDRESS);
         assert!(admit("2001:db8:0:8::1".to_owned()).is_some());
+        let of = |text: &str| party(text.parse().unwrap()).to_string();
+        assert_eq!(of("fe80::1:2"), "fe80::1:2");
+        assert_eq!(of("64:ff9b::10.1.2.3"), "10.1.2.3");
+        assert_eq!(of("::ffff:10.1.2.3"), "10.1.2.3");
+        assert_eq!(of("::1"), "::1");
     }
 }

@@ -83,9 +83,10 @@ impl Line {
         }
     }
 
-    fn cut_off<T>(&self, kind: io::ErrorKind) -> Poll<io::Result<T>> {
+    /// It has asked for more than it may.
+    fn cut_off(&self) -> Poll<io::Result<()>> {
         self.seat.cut_off(Instant::now());
-        Poll::Ready(Err(kind.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
     fn written(
@@ -107,7 +108,7 @@ impl Line {
             Box::pin(tokio::time::sleep(most))
         });
         match stalled.as_mut().poll(context) {
-            Poll::Ready(()) => self.cut_off(io::ErrorKind::TimedOut),
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -120,7 +121,7 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.allowance.is_used_up() {
-            return self.cut_off(io::ErrorKind::ConnectionAborted);
+            return self.cut_off();
         }
         if self.stalled.is_some() {
             self.reader = Some(context.waker().clone());
@@ -137,7 +138,7 @@ impl AsyncRead for Line {
         let followed = self.frames.are_followed();
         self.allowance.sent(Instant::now(), frames, followed);
         if self.allowance.is_used_up() {
-            return self.cut_off(io::ErrorKind::ConnectionAborted);
+            return self.cut_off();
         }
         buffer.put_slice(part.filled());
         read

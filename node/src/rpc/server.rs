@@ -109,7 +109,7 @@ impl Server {
                     }
                 };
                 let Some(seat) = Guests::admit(&guests, from.ip(), Instant::now()) else {
-                    tracing::debug!(%from, "too many connections");
+                    tracing::debug!(%from, "not let in");
                     continue;
                 };
                 let allowance = Arc::new(Allowance::default());

@@ -122,7 +122,11 @@ impl Agreement {
         Err(Broken::new("equal execution", detail))
     }
 
-    pub(super) fn on_record(&mut self, record: &CertifiedRecord) -> Result<(), Broken> {
+    /// Somebody shows a record.
+    ///
+    /// # Errors
+    /// When another one has its number.
+    pub fn on_record(&mut self, record: &CertifiedRecord) -> Result<(), Broken> {
         let (number, hash) = (record.record.number, record.record.hash());
         let known = *self.records.entry(number).or_insert(hash);
         if known == hash {

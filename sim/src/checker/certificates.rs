@@ -13,11 +13,10 @@ use lockstep_types::{
 use super::Broken;
 
 /// Are all certificates of a message that a member of `committee` sends what they must be?
-pub(super) fn check(
-    genesis: &Genesis,
-    committee: CommitteeId,
-    message: &Message,
-) -> Result<(), Broken> {
+///
+/// # Errors
+/// The first that is not of a quorum.
+pub fn check(genesis: &Genesis, committee: CommitteeId, message: &Message) -> Result<(), Broken> {
     let own = genesis.committee(committee);
     match message {
         Message::Consensus(message) => check_consensus(own, message),

@@ -5,7 +5,7 @@ mod agreement;
 mod before_sent;
 mod bodies;
 mod bounds;
-mod certificates;
+pub mod certificates;
 mod commit;
 mod committee;
 mod conserved;

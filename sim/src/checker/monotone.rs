@@ -3,32 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_consensus::SafetyRecord;
+use lockstep_consensus::{Marks, SafetyRecord};
 use lockstep_shard::Peer;
-use lockstep_types::View;
 
 use super::Broken;
-
-const NAMES: [&str; 5] = [
-    "last voted view",
-    "last view given up",
-    "lock",
-    "high QC",
-    "high TC",
-];
-
-type Marks = [View; 5];
-
-fn marks(record: &SafetyRecord) -> Marks {
-    let high_tc = record.high_tc.as_ref();
-    [
-        record.last_voted_view(),
-        record.last_timed_out_view(),
-        record.lock,
-        record.high_qc.view,
-        high_tc.map_or(View::ZERO, |tc| tc.view),
-    ]
-}
 
 /// How far each member is.
 #[derive(Debug, Default)]
@@ -42,12 +20,12 @@ pub struct Monotone {
 impl Monotone {
     /// A correct member writes its record.
     pub(super) fn on_record(&mut self, peer: &Peer, record: &SafetyRecord) -> Result<(), Broken> {
-        rise(&mut self.now, peer, marks(record), "in its record")
+        rise(&mut self.now, peer, Marks::of(record), "in its record")
     }
 
     /// A record is on disk.
     pub(super) fn on_synced(&mut self, peer: &Peer, record: &SafetyRecord) -> Result<(), Broken> {
-        rise(&mut self.synced, peer, marks(record), "on its disk")
+        rise(&mut self.synced, peer, Marks::of(record), "on its disk")
     }
 
     /// A member's record went back in time with its disk, or is gone: it starts below.
@@ -63,7 +41,7 @@ impl Monotone {
         record: Option<&SafetyRecord>,
         log_behind: bool,
     ) -> Result<(), Broken> {
-        let marks = record.map(marks).unwrap_or_default();
+        let marks = record.map(Marks::of).unwrap_or_default();
         self.now.insert(*peer, marks);
         let before = self.synced.get(peer).copied();
         rise(&mut self.synced, peer, marks, "at its start")?;
@@ -80,10 +58,9 @@ fn rise(
     marks: Marks,
     place: &str,
 ) -> Result<(), Broken> {
-    let before = known.insert(*peer, marks).unwrap_or_default();
-    let fell = (0..NAMES.len()).find(|mark| marks[*mark] < before[*mark]);
-    let Some(fell) = fell else { return Ok(()) };
-    let (name, from, to) = (NAMES[fell], before[fell], marks[fell]);
-    let detail = format!("{peer:?}: {name} went from {from} to {to} {place}");
-    Err(Broken::new("what rises does not fall", detail))
+    let risen = known.entry(*peer).or_default().rise_to(marks);
+    risen.map_err(|fallen| {
+        let detail = format!("{peer:?}: {fallen} {place}");
+        Broken::new("what rises does not fall", detail)
+    })
 }
