@@ -401,7 +401,7 @@ impl Waste {
     }
 }
 
-fn call(method: &str, params: &str) -> String {
+pub(crate) fn call(method: &str, params: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
 }
 
@@ -413,7 +413,7 @@ fn pages() -> String {
 }
 
 /// A text message, masked with zeros.
-fn frame(text: &str) -> Vec<u8> {
+pub(crate) fn frame(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).expect("short");
     let mut bytes = vec![0x81, 0x80 | 126];
     bytes.extend(length.to_be_bytes());

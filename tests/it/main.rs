@@ -14,6 +14,7 @@ mod run;
 mod session;
 mod tally;
 
+mod bent;
 mod copies;
 mod damage;
 mod kills;
@@ -30,7 +31,7 @@ use std::time::Instant;
 
 type Test = fn() -> anyhow::Result<()>;
 
-const TESTS: [(&str, Test); 11] = [
+const TESTS: [(&str, Test); 12] = [
     (
         "transfers_end_final_exactly_once",
         transfers::end_final_exactly_once,
@@ -71,6 +72,10 @@ const TESTS: [(&str, Test); 11] = [
     (
         "rpc_floods_and_garbage_are_survived",
         hostile::rpc_floods_and_garbage_are_survived,
+    ),
+    (
+        "bent_requests_and_files_are_refused",
+        bent::bent_requests_and_files_are_refused,
     ),
 ];
 
