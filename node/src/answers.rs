@@ -128,8 +128,8 @@ impl Answers {
         }
     }
 
-    /// Reads the store, off the threads that serve clients. Some reads take tens of milliseconds; few at a time
-    /// leave the replica its share of the processors.
+    /// Reads the store, off the threads that serve clients. Some reads take tens of milliseconds; few
+    /// at a time leave the replica its share of the processors.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Store) -> Answer<T> + Send + 'static,

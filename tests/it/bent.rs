@@ -27,8 +27,9 @@ use crate::network::{CALL, Form, Network};
 const SEED: u64 = 3;
 /// How long each campaign goes on.
 const TIME: Duration = Duration::from_secs(4);
-/// A request whose end was sent is answered, and its connection closed, by then.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A request whose end was sent is answered, and its connection closed, by then:
+/// longer than what a validator waits for itself: for room, for a reading of its store.
+const PATIENCE: Duration = Duration::from_secs(15);
 const FINAL: Duration = Duration::from_secs(20);
 
 pub(crate) fn bent_requests_and_files_are_refused() -> anyhow::Result<()> {
@@ -161,6 +162,15 @@ impl Requests {
         let known = answer.len().min(start.len());
         start[..known].copy_from_slice(&answer[..known]);
         Ok(start)
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // From now on panics are printed again. Who panics may not change that.
+        if !std::thread::panicking() {
+            drop(std::panic::take_hook());
+        }
     }
 }
 

@@ -173,8 +173,8 @@ impl Seat {
         }
     }
 
-    /// The connection had to be cut off for asking too much: its address has to wait, unless it is this machine's, which
-    /// its programs share.
+    /// The connection had to be cut off for asking too much: its address has to wait, unless it is
+    /// this machine's, which its programs share.
     pub(super) fn cut_off(&self, now: Instant) {
         let mut list = self.guests.lock();
         let address = list.present.get(&self.number).map(|guest| guest.address);

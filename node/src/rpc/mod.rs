@@ -189,7 +189,7 @@ pub fn methods<B: Backend>(backend: Arc<B>) -> Result<RpcModule<B>, RegisterMeth
     module.register_async_method(method::SUPPLY, |_, backend, _| async move {
         RpcResult::Ok(backend.supply().await?)
     })?;
-    // What may be megabytes is put together beside the threads that serve sockets.
+    // What may be megabytes is put together beside the threads that serve clients.
     module.register_blocking_method(method::BARRIERS, |params, backend, _| {
         let from: u64 = one(&params)?;
         RpcResult::Ok(backend.barriers(WindowNumber::new(from)))
